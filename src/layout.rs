@@ -1,0 +1,202 @@
+//! Where every file of the system is (contract section 1): pure path arithmetic, no look-ups.
+//!
+//! Dot files are this toolkit's own; the legacy globs and rsync commands never pick them up (contract section 4).
+
+use std::path::PathBuf;
+
+use crate::names::{Address, ModelName};
+use crate::version::Version;
+
+/// The rsync module that takes uploads; a directory of `rsync_service_data` too.
+pub const PLUGIN_MODULE: &str = "datamining_plugin";
+/// The rsync module that members fetch from; a directory of `rsync_service_data` too.
+pub const SERVICE_MODULE: &str = "datamining_service";
+/// The workspace inside every container, which service.conf's paths name.
+pub const WORKSPACE: &str = "/data1/work/datasys/framework/service/workspace";
+
+/// The monitor's tree.
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    /// `MONITOR_ROOT`.
+    pub root: PathBuf,
+}
+
+impl Monitor {
+    /// The registry, `scripts/dispatch/bin/dispatchserver.sh`.
+    pub fn registry(&self) -> PathBuf {
+        self.root.join("scripts/dispatch/bin/dispatchserver.sh")
+    }
+
+    /// The directory of the member lists, `scripts/dispatch/conf`.
+    pub fn member_lists(&self) -> PathBuf {
+        self.root.join("scripts/dispatch/conf")
+    }
+
+    /// A model's member list, `scripts/dispatch/conf/MODEL.env.sh`.
+    pub fn member_list(&self, model: &ModelName) -> PathBuf {
+        self.member_lists().join(format!("{model}.env.sh"))
+    }
+
+    /// The directory of all uploads.
+    pub fn uploads(&self) -> PathBuf {
+        self.root.join("rsync_service_data").join(PLUGIN_MODULE)
+    }
+
+    /// The directory of all services.
+    pub fn services(&self) -> PathBuf {
+        self.root.join("rsync_service_data").join(SERVICE_MODULE)
+    }
+
+    /// A model's upload.
+    pub fn upload(&self, model: &ModelName) -> Upload {
+        Upload { dir: self.uploads().join(model) }
+    }
+
+    /// What a model's members fetch.
+    pub fn service(&self, model: &ModelName) -> Service {
+        Service { dir: self.services().join(model) }
+    }
+}
+
+/// `datamining_plugin/MODEL`: what the test host pushes.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// The directory itself.
+    pub dir: PathBuf,
+}
+
+impl Upload {
+    /// The file that announces a complete upload.
+    pub fn success(&self) -> PathBuf {
+        self.dir.join("success")
+    }
+
+    /// Where `success` waits while it is checked before it is removed.
+    pub fn success_being_removed(&self) -> PathBuf {
+        self.dir.join(".success.removing")
+    }
+
+    /// The env.sh of the deploy directory, uploaded by `rsync-push`.
+    pub fn env_sh(&self) -> PathBuf {
+        self.dir.join(".env.sh")
+    }
+}
+
+/// `datamining_service/MODEL`: what the members fetch.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// The directory itself.
+    pub dir: PathBuf,
+}
+
+impl Service {
+    /// The file that marks an upgrade in flight.
+    pub fn status(&self) -> PathBuf {
+        self.dir.join("status")
+    }
+
+    /// What this toolkit remembers about the upgrade in flight.
+    pub fn journal(&self) -> PathBuf {
+        self.dir.join(".dispatch")
+    }
+
+    /// The lock of the model.
+    pub fn lock(&self) -> PathBuf {
+        self.dir.join(".dispatch.lock")
+    }
+
+    /// The published versions.
+    pub fn versions(&self) -> PathBuf {
+        self.dir.join("plugin")
+    }
+
+    /// One published version.
+    pub fn version(&self, version: &Version) -> PathBuf {
+        self.versions().join(version)
+    }
+
+    /// Where a version is put together before it is renamed to its name.
+    pub fn staging(&self, version: &Version) -> PathBuf {
+        self.versions().join(format!(".staging-{version}"))
+    }
+
+    /// Where a half-copied version of a script that died is moved before it is deleted.
+    pub fn discarded(&self, version: &Version) -> PathBuf {
+        self.versions().join(format!(".discarded-{version}"))
+    }
+
+    /// What a member reported to serve.
+    pub fn report(&self, member: &Address) -> PathBuf {
+        self.dir.join("version").join(member)
+    }
+}
+
+/// A test host's deploy directory.
+#[derive(Debug, Clone)]
+pub struct Deploy {
+    /// The directory that holds env.sh.
+    pub dir: PathBuf,
+}
+
+impl Deploy {
+    /// The settings of the model.
+    pub fn env_sh(&self) -> PathBuf {
+        self.dir.join("env.sh")
+    }
+
+    /// The lock of a push.
+    pub fn lock(&self) -> PathBuf {
+        self.dir.join(".rsync-push.lock")
+    }
+
+    /// The last pushed version.
+    pub fn success(&self) -> PathBuf {
+        self.dir.join("online/success")
+    }
+
+    /// `backup/KIND/bak-VERSION`; the kinds are `lib` and `data`.
+    pub fn backup(&self, kind: &str, version: &Version) -> PathBuf {
+        self.dir.join("backup").join(kind).join(format!("bak-{version}"))
+    }
+}
+
+/// A member's two trees.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// `WATCH_ROOT`.
+    pub watch: PathBuf,
+    /// `WORKSPACE_ROOT`.
+    pub workspace: PathBuf,
+}
+
+impl Member {
+    /// The poller's settings.
+    pub fn env_sh(&self) -> PathBuf {
+        self.watch.join("env.sh")
+    }
+
+    /// The poller's lock.
+    pub fn lock(&self) -> PathBuf {
+        self.watch.join(".service_polling.lock")
+    }
+
+    /// The installed service.conf.
+    pub fn service_conf(&self) -> PathBuf {
+        self.workspace.join("bin/etc/service.conf")
+    }
+
+    /// What remains to be done after a service.conf was installed: a restart, a report.
+    pub fn journal(&self) -> PathBuf {
+        self.workspace.join("bin/etc/.service_polling")
+    }
+
+    /// Where fetched files wait until they are checked.
+    pub fn incoming(&self) -> PathBuf {
+        self.workspace.join("temp/.service_polling")
+    }
+
+    /// The versions of a model on this member.
+    pub fn versions(&self, model: &ModelName) -> PathBuf {
+        self.workspace.join("plugin").join(model)
+    }
+}

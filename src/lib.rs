@@ -1,0 +1,20 @@
+//! Drop-in replacements for the shell scripts that roll machine-learning models out to a fleet of serving hosts.
+//!
+//! How to find your way:
+//!
+//! - The words of the trade, each validated once: [`names`], [`version`], [`time`]; where every file lies: [`layout`];
+//!   what a person reads when something is wrong: [`error`].
+//! - [`formats`]: the files of the system as documents. Bytes in, bytes out; no I/O.
+//! - [`machine`]: the only door to the outside: files, locks, processes, clock, network, terminal, rsync.
+//! - [`tools`]: one module per binary. Each observes the machine, decides (a pure function), and applies the decision.
+//!
+//! Imports run one way: `bin -> lib -> tools -> {formats, machine, words}`. docs/architecture.md says why.
+
+pub mod error;
+pub mod formats;
+pub mod layout;
+pub mod machine;
+pub mod names;
+pub mod time;
+pub mod tools;
+pub mod version;

@@ -1,0 +1,59 @@
+//! The clock: local time, ages and pauses.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chrono::{DateTime, FixedOffset};
+
+use crate::time::{LocalTime, Seconds};
+
+/// The local time now, by `TZ` or /etc/localtime as the C library reads them; UTC if neither can be read.
+pub fn now() -> LocalTime {
+    local_time(SystemTime::now())
+}
+
+fn local_time(instant: SystemTime) -> LocalTime {
+    let since_epoch = instant.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
+    let (offset_seconds, zone) = local_zone(seconds).unwrap_or((0, "UTC".to_owned()));
+    let utc = DateTime::from_timestamp(seconds, since_epoch.subsec_nanos()).unwrap_or_default();
+    let instant = match FixedOffset::east_opt(offset_seconds) {
+        Some(offset) => utc.with_timezone(&offset),
+        None => utc.fixed_offset(),
+    };
+    LocalTime { instant, zone }
+}
+
+/// The offset east of UTC in seconds, and the zone's abbreviation.
+fn local_zone(unix_seconds: i64) -> Option<(i32, String)> {
+    let zone = match std::env::var("TZ") {
+        Ok(name) if name.is_empty() => return None,
+        Ok(name) => tz::TimeZone::from_posix_tz(&name).ok()?,
+        Err(_) => tz::TimeZone::local().ok()?,
+    };
+    let kind = zone.find_local_time_type(unix_seconds).ok()?;
+    Some((kind.ut_offset(), kind.time_zone_designation().to_owned()))
+}
+
+/// How long ago an instant was; negative when it lies in the future. In whole seconds, as `date +%s` minus
+/// `stat -c %Y` is.
+pub fn age_of(modified: SystemTime) -> Seconds {
+    Seconds(unix_seconds(SystemTime::now()) - unix_seconds(modified))
+}
+
+fn unix_seconds(instant: SystemTime) -> i64 {
+    match instant.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
+    }
+}
+
+/// Waits.
+pub fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
+/// Waits until the clock shows the next second, so that two pushes of one second get two versions.
+pub fn pause_until_next_second() {
+    let into_second = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    pause(Duration::from_nanos(u64::from(1_000_000_000 - into_second.min(999_999_999))));
+}

@@ -1,0 +1,263 @@
+//! Files, each write saying what it promises.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::error::{Error, Result};
+
+/// The largest configuration file that is read: a service.conf or env.sh has a few kilobytes.
+pub const CONFIGURATION_LIMIT: u64 = 16 << 20;
+
+/// Reads a regular file of at most `limit` bytes.
+/// Fails when it is missing, larger, or no regular file (a fifo would block for ever).
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    read_if_exists(path, limit)?
+        .ok_or_else(|| Error::io("read", path, &std::io::Error::from_raw_os_error(nix::libc::ENOENT)))
+}
+
+/// Like [`read`], but a missing file is `None`.
+pub fn read_if_exists(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    // O_NONBLOCK: opening a fifo for reading must not wait for a writer.
+    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
+    let file = match file {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io("read", path, &e)),
+    };
+    let metadata = file.metadata().map_err(|e| Error::io("read", path, &e))?;
+    if !metadata.is_file() {
+        return Err(Error::failed(format!("{} is not a regular file; move it away", path.display())));
+    }
+    if metadata.len() > limit {
+        let (size, path) = (metadata.len(), path.display());
+        return Err(Error::failed(format!(
+            "{path} has {size} bytes, more than the {limit} such a file may have; check it"
+        )));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| Error::io("read", path, &e))?;
+    Ok(Some(bytes))
+}
+
+/// What identifies one upload of a file: rsync replaces a file by a new one, so a second upload differs even if the
+/// bytes are the same. Not the change time, which a rename changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Modification time, nanoseconds since 1970.
+    pub modified_ns: i128,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+impl Identity {
+    pub(super) fn of(metadata: &fs::Metadata) -> Identity {
+        Identity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            modified_ns: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
+            size: metadata.len(),
+        }
+    }
+}
+
+/// What is at a path (a symbolic link is not followed).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// A fifo, socket or device.
+    Special,
+}
+
+/// Facts of one path, read at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// What it is.
+    pub kind: Kind,
+    /// Which upload it is.
+    pub identity: Identity,
+    /// When it was last written.
+    pub modified: SystemTime,
+}
+
+/// The facts of a path, or `None` when nothing is there. A symbolic link is not followed.
+pub fn facts(path: &Path) -> Result<Option<Facts>> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(Facts {
+            kind: kind_of(metadata.file_type()),
+            identity: Identity::of(&metadata),
+            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+        })),
+        Err(e) if e.kind() == ErrorKind::NotFound || e.kind() == ErrorKind::NotADirectory => Ok(None),
+        Err(e) => Err(Error::io("look at", path, &e)),
+    }
+}
+
+pub(super) fn kind_of(file_type: fs::FileType) -> Kind {
+    if file_type.is_file() {
+        Kind::File
+    } else if file_type.is_dir() {
+        Kind::Directory
+    } else if file_type.is_symlink() {
+        Kind::Link
+    } else {
+        Kind::Special
+    }
+}
+
+/// Whether a path is a directory (a symbolic link to one counts).
+pub fn is_directory(path: &Path) -> bool {
+    path.is_dir()
+}
+
+/// The names in a directory, sorted by their bytes as a glob in the C locale sorts them.
+pub fn names_in(dir: &Path) -> Result<Vec<OsString>> {
+    let failed = |e: std::io::Error| Error::io("list", dir, &e);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        names.push(entry.map_err(failed)?.file_name());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Creates a directory and its missing parents; one that is there already is not an error.
+pub fn create_directories(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|e| Error::io("create", path, &e))
+}
+
+/// Replaces a file's content so that a reader sees either the old bytes or the new ones, also after a power cut:
+/// temporary file in the same directory, fsync, rename, fsync of the directory. Mode and owner are kept; a new file
+/// gets the mode that the umask leaves of 0666. A symbolic link becomes a file, as with `sed -i`.
+pub fn replace_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = beside(path, ".new");
+    let written = write_like(&temporary, path, bytes)
+        .and_then(|()| fs::rename(&temporary, path).map_err(|e| Error::io("replace", path, &e)));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    sync_directory_of(path)
+}
+
+/// Creates a file with the given content, complete from the first instant at which it can be seen.
+/// Returns `false`, changing nothing, when the path exists already.
+pub fn create_exclusively(path: &Path, bytes: &[u8]) -> Result<bool> {
+    let temporary = beside(path, ".new");
+    write_like(&temporary, path, bytes)?;
+    let linked = fs::hard_link(&temporary, path);
+    let _ = fs::remove_file(&temporary);
+    match linked {
+        Ok(()) => sync_directory_of(path).map(|()| true),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(Error::io("create", path, &e)),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
+/// Writes and syncs a new file that has the mode and the owner of `model`, if that exists.
+fn write_like(path: &Path, model: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = |e: std::io::Error| Error::io("write", path, &e);
+    // What an earlier run left behind when it died.
+    remove_if_exists(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o666).open(path).map_err(failed)?;
+    if let Ok(original) = fs::metadata(model) {
+        let ours = file.metadata().map_err(failed)?;
+        if (ours.uid(), ours.gid()) != (original.uid(), original.gid()) {
+            fchown(&file, Some(original.uid()), Some(original.gid())).map_err(failed)?;
+        }
+        let mode = fs::Permissions::from_mode(original.mode() & 0o7777);
+        file.set_permissions(mode).map_err(failed)?;
+    }
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Appends to a file, creating it (mode 0666 less the umask) and its directory where they are missing.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
+    let open = || OpenOptions::new().append(true).create(true).mode(0o666).open(path);
+    let file = match open() {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            if let Some(parent) = path.parent() {
+                create_directories(parent)?;
+            }
+            open()
+        }
+        other => other,
+    };
+    file.and_then(|mut file| file.write_all(bytes)).map_err(|e| Error::io("append to", path, &e))
+}
+
+/// Overwrites a file in place, as a shell's `>` does: for files of the test host that no one polls.
+pub fn overwrite(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).map_err(|e| Error::io("write", path, &e))
+}
+
+/// Renames a file or directory and makes that durable.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to)
+        .map_err(|e| Error::io("rename", from, &e).context(format!("to {}", to.display())))?;
+    sync_directory_of(to)
+}
+
+/// Gives a file a second name, unless that name is taken; returns whether it was given.
+pub fn link_unless_exists(from: &Path, to: &Path) -> Result<bool> {
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(Error::io("create", to, &e)),
+    }
+}
+
+/// Removes a file; one that is missing is not an error.
+pub fn remove_if_exists(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", path, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a directory and what is below it; one that is missing is not an error.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", path, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the names in a path's directory durable.
+pub fn sync_directory_of(path: &Path) -> Result<()> {
+    let dir = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    sync(dir)
+}
+
+/// Makes a file's content, or a directory's names, durable.
+pub fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|e| Error::io("sync", path, &e))
+}
+
+/// The bytes that an unprivileged process may still write to the file system of a path.
+pub fn free_bytes(path: &Path) -> Result<u64> {
+    let statistics = nix::sys::statvfs::statvfs(path).map_err(|e| Error::io("look at", path, &e.into()))?;
+    Ok(statistics.blocks_available().saturating_mul(statistics.fragment_size()))
+}

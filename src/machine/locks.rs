@@ -1,0 +1,77 @@
+//! Advisory locks (flock): one run at a time, released by the kernel however the run ends.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use fs2::FileExt;
+
+use crate::error::{Error, Result};
+use crate::machine::clock;
+
+/// How long to wait for a lock that another run holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// At most that long.
+    AtMost(Duration),
+}
+
+/// A held lock. Dropping it releases it; so does the kernel when the process dies.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock on a file, which is created beside what it protects and never removed (removing a lock file
+    /// would let two runs hold it). Its content says who holds it and since when. The descriptor is close-on-exec, so
+    /// that no started service keeps the lock (defect 22).
+    ///
+    /// Fails with exit 75 when another run still holds it at the end of the wait.
+    pub fn take(path: &Path, wait: Wait) -> Result<Lock> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(path)
+            .map_err(|e| Error::io("open the lock", path, &e))?;
+        let asked = Instant::now();
+        loop {
+            match FileExt::try_lock_exclusive(&file) {
+                Ok(()) => break,
+                Err(e) if e.kind() != std::io::ErrorKind::WouldBlock => {
+                    return Err(Error::io("lock", path, &e));
+                }
+                Err(_) => {}
+            }
+            match wait {
+                Wait::AtMost(limit) if asked.elapsed() < limit => clock::pause(Duration::from_millis(50)),
+                _ => return Err(Error::locked(held_by(&mut file, path))),
+            }
+        }
+        let owner = format!("pid {} since {}\n", std::process::id(), clock::now().date_words());
+        // The owner's note is for people; a full disk must not stop the run that may be about to free it.
+        let noted =
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(owner.as_bytes()));
+        if let Err(error) = noted {
+            log::debug!("cannot note the owner in {}: {error}", path.display());
+        }
+        Ok(Lock { _file: file })
+    }
+}
+
+fn held_by(file: &mut File, path: &Path) -> String {
+    let mut owner = String::new();
+    let _ = file.take(200).read_to_string(&mut owner);
+    let owner = match owner.trim() {
+        "" => "another run",
+        known => known,
+    };
+    format!("{} is held by {owner}; wait for it to end", path.display())
+}

@@ -1,0 +1,13 @@
+//! The only door to the outside. Knows no tool and no format.
+//!
+//! Everything that can fail here returns an [`crate::error::Error`] that already names the path or the peer.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
+
+pub mod clock;
+pub mod environment;
+pub mod files;
+pub mod locks;
+pub mod processes;
+pub mod rsync;
+pub mod terminal;
+pub mod trees;

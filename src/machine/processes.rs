@@ -1,0 +1,146 @@
+//! Other programs: started without a shell unless the site's own command line asks for one, and never for ever.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::error::{Error, Result};
+
+/// How much of a program's output is kept.
+const OUTPUT_LIMIT: u64 = 1 << 20;
+
+/// A finished program.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it wrote to standard output (the first mebibyte).
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error (the first mebibyte).
+    pub stderr: Vec<u8>,
+}
+
+/// Runs a program to its end and keeps its output.
+///
+/// Fails when it cannot be started, or is still running after `limit`: then it is killed.
+pub fn run(program: &str, arguments: &[OsString], input: &[u8], limit: Duration) -> Result<Finished> {
+    log::debug!("run {program} {arguments:?}");
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| cannot_start(program, &e))?;
+    let feeder = child.stdin.take().map(|mut stdin| {
+        let input = input.to_vec();
+        // A program that ends early closes its end; its exit status tells why.
+        thread::spawn(move || drop(stdin.write_all(&input)))
+    });
+    let stdout = child.stdout.take().map(collect);
+    let stderr = child.stderr.take().map(collect);
+    let status = wait(child, program, limit, Target::Process)?;
+    if let Some(feeder) = feeder {
+        let _ = feeder.join();
+    }
+    Ok(Finished { status, stdout: joined(stdout), stderr: joined(stderr) })
+}
+
+/// Runs one of the site's own command lines with `sh -c`, its output going where ours goes, in a process group of its
+/// own and without any of our open files: a service that it leaves behind holds nothing of this program's (defect 22).
+///
+/// Fails when it ends with another status than 0, or is still running after `limit`: then its group is killed.
+pub fn run_command_line(line: &OsStr, limit: Duration) -> Result<()> {
+    log::debug!("run sh -c {line:?}");
+    close_inherited_files_on_exec();
+    let child = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(line)
+        .stdin(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(|e| cannot_start("/bin/sh", &e))?;
+    let shown = line.to_string_lossy();
+    let status = wait(child, &shown, limit, Target::Group)?;
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Ok(()),
+        (Some(code), _) => Err(Error::failed(format!("\u{201c}{shown}\u{201d} ended with exit code {code}"))),
+        (None, signal) => Err(Error::failed(format!(
+            "\u{201c}{shown}\u{201d} was killed by signal {}",
+            signal.unwrap_or(0)
+        ))),
+    }
+}
+
+/// Marks every file above standard error to be closed in started programs, also those that we were started with.
+#[allow(unsafe_code)]
+fn close_inherited_files_on_exec() {
+    // SAFETY: the call takes three integers and only sets the close-on-exec flag of open descriptors.
+    unsafe {
+        nix::libc::syscall(nix::libc::SYS_close_range, 3u32, u32::MAX, nix::libc::CLOSE_RANGE_CLOEXEC);
+    }
+}
+
+fn cannot_start(program: &str, error: &std::io::Error) -> Error {
+    let remedy = match error.kind() {
+        std::io::ErrorKind::NotFound => "; install it, or add its directory to PATH",
+        _ => "",
+    };
+    Error::failed(format!("cannot start {program}: {error}{remedy}"))
+}
+
+fn collect(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        let _ = (&mut stream).take(OUTPUT_LIMIT).read_to_end(&mut kept);
+        // The rest is read and dropped, so that the program is not stopped by a full pipe.
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        kept
+    })
+}
+
+fn joined(collector: Option<thread::JoinHandle<Vec<u8>>>) -> Vec<u8> {
+    collector.and_then(|thread| thread.join().ok()).unwrap_or_default()
+}
+
+/// Whom to kill when the time is up.
+#[derive(Clone, Copy)]
+enum Target {
+    Process,
+    Group,
+}
+
+fn wait(
+    mut child: std::process::Child,
+    program: &str,
+    limit: Duration,
+    target: Target,
+) -> Result<ExitStatus> {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+    let (ended, end) = mpsc::channel();
+    thread::spawn(move || drop(ended.send(child.wait())));
+    let status = match end.recv_timeout(limit) {
+        Ok(status) => status,
+        Err(_) => {
+            let whom = match target {
+                Target::Process => pid,
+                Target::Group => Pid::from_raw(-pid.as_raw()),
+            };
+            let _ = kill(whom, Signal::SIGKILL);
+            let _ = end.recv();
+            let seconds = limit.as_secs();
+            return Err(Error::failed(format!(
+                "{program} was still running after {seconds} s and was killed"
+            )));
+        }
+    };
+    status.map_err(|e| Error::failed(format!("cannot wait for {program}: {e}")))
+}

@@ -1,0 +1,340 @@
+//! The `rsync` program as a typed call: arguments, exit codes by name, statistics, time limits, retries. No shell.
+//!
+//! There is no published crate that can push to an rsync daemon, so the program itself is run. Every operand is made of
+//! validated names, stands behind `--`, and local names travel by `--files-from`, so that no file name can be taken for
+//! an option or a host.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::machine::{clock, processes};
+use crate::names::{Address, Port};
+
+/// A daemon.
+#[derive(Debug, Clone)]
+pub struct Daemon {
+    /// Its host.
+    pub host: Address,
+    /// Its port.
+    pub port: Port,
+}
+
+/// A path on a daemon: `HOST::MODULE/PATH`.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// The module.
+    pub module: &'static str,
+    /// The path below the module, made of validated names; a trailing slash means "into this directory".
+    pub path: String,
+}
+
+/// What is transferred.
+#[derive(Debug, Clone)]
+pub enum Transfer {
+    /// Whether a directory on the daemon is there: lists it, changes nothing.
+    List(Remote),
+    /// Sends names below a local directory into a remote one.
+    Send {
+        /// The local directory.
+        from: PathBuf,
+        /// Names in it.
+        names: Vec<OsString>,
+        /// Whether directories are descended into (`-r`).
+        recursive: bool,
+        /// Where to.
+        to: Remote,
+    },
+    /// Sends one local file to a remote name.
+    SendFile {
+        /// The local file.
+        from: PathBuf,
+        /// Where to.
+        to: Remote,
+    },
+    /// Fetches one remote file or the content of a remote directory (`-r`).
+    Fetch {
+        /// Where from.
+        from: Remote,
+        /// The local file or directory.
+        to: PathBuf,
+    },
+}
+
+/// Time limits and patience.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Seconds to wait for the connection (`--contimeout`).
+    pub connect_seconds: u32,
+    /// Seconds without a byte after which the transfer is given up (`--timeout`).
+    pub idle_seconds: u32,
+    /// After this the program is killed, whatever it does.
+    pub total: Duration,
+    /// How often a transient failure is tried again, after pauses of 1 s, 2 s, 4 s, ...
+    pub retries: u32,
+}
+
+impl Limits {
+    /// For a file of some kilobytes.
+    pub const SMALL: Limits =
+        Limits { connect_seconds: 5, idle_seconds: 20, total: Duration::from_secs(60), retries: 2 };
+    /// For a model.
+    pub const MODEL: Limits =
+        Limits { connect_seconds: 5, idle_seconds: 60, total: Duration::from_secs(6 * 3600), retries: 2 };
+}
+
+/// What a transfer moved (`--stats`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Regular files whose content was sent or received.
+    pub files: u64,
+    /// The size of all files that were considered, bytes.
+    pub total_bytes: u64,
+    /// Bytes written to the connection.
+    pub sent_bytes: u64,
+    /// Bytes read from the connection.
+    pub received_bytes: u64,
+}
+
+/// How rsync ended, by the names of its manual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExitCode(pub i32);
+
+impl ExitCode {
+    /// The manual's words for the code.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            0 => "success",
+            1 => "syntax or usage error",
+            2 => "protocol incompatibility",
+            3 => "errors selecting input or output files",
+            4 => "requested action not supported",
+            5 => "error starting the client-server protocol",
+            6 => "daemon unable to append to its log file",
+            10 => "error in socket I/O",
+            11 => "error in file I/O",
+            12 => "error in the protocol data stream",
+            13 => "errors with program diagnostics",
+            14 => "error in IPC code",
+            20 => "interrupted",
+            21 => "error returned by waitpid",
+            22 => "error allocating memory",
+            23 => "partial transfer due to error",
+            24 => "partial transfer due to vanished source files",
+            25 => "the limit of deletions stopped it",
+            30 => "timeout while sending or receiving data",
+            35 => "timeout waiting for the daemon's connection",
+            _ => "unknown exit code",
+        }
+    }
+}
+
+impl fmt::Display for ExitCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rsync exit {}, {}", self.0, self.name())
+    }
+}
+
+/// Runs a transfer. Every exit code but 0 is a failure, 23 and 24 too (defect 26); a failure that may pass (the
+/// connection, a time-out, the daemon's `max connections`) is tried again as `limits` says.
+pub fn run(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> Result<Statistics> {
+    let (arguments, input) = command_line(daemon, transfer, limits);
+    let mut pause = Duration::from_secs(1);
+    let mut tried_again = 0;
+    loop {
+        let finished = processes::run("rsync", &arguments, &input, limits.total)?;
+        let code = ExitCode(finished.status.code().unwrap_or(20));
+        if code.0 == 0 {
+            return Ok(parse_statistics(&finished.stdout));
+        }
+        if tried_again == limits.retries || !is_transient(code, &finished.stderr) {
+            return Err(failure(daemon, transfer, code, &finished.stderr));
+        }
+        log::debug!("{code}; again in {pause:?}");
+        clock::pause(pause);
+        pause *= 2;
+        tried_again += 1;
+    }
+}
+
+fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<OsString>, Vec<u8>) {
+    let url = |remote: &Remote| -> OsString {
+        format!("{}::{}/{}", daemon.host.in_url(), remote.module, remote.path).into()
+    };
+    let mut arguments: Vec<OsString> = vec![
+        format!("--port={}", daemon.port).into(),
+        format!("--contimeout={}", limits.connect_seconds).into(),
+        format!("--timeout={}", limits.idle_seconds).into(),
+    ];
+    let mut input = Vec::new();
+    match transfer {
+        Transfer::List(remote) => {
+            arguments.extend(["--list-only".into(), "--".into(), url(remote)]);
+        }
+        Transfer::Send { from, names, recursive, to } => {
+            // --files-from implies --dirs, so directories must not be among the names unless they are wanted.
+            arguments.extend(
+                ["--stats", "--checksum", "--from0", "--files-from=-", "--no-relative"].map(OsString::from),
+            );
+            if *recursive {
+                arguments.push("-r".into());
+            }
+            arguments.extend(["--".into(), into_directory(from), url(to)]);
+            for name in names {
+                input.extend_from_slice(name.as_bytes());
+                input.push(0);
+            }
+        }
+        Transfer::SendFile { from, to } => {
+            // --ignore-times: two versions have one size, and rsync's quick check would take them for equal when they
+            // are written within a second (defect 21).
+            arguments.extend(["--stats", "--ignore-times", "--"].map(OsString::from));
+            arguments.extend([local(from), url(to)]);
+        }
+        Transfer::Fetch { from, to } => {
+            arguments.extend(["--stats", "--ignore-times", "-r", "--"].map(OsString::from));
+            arguments.extend([url(from), local(to)]);
+        }
+    }
+    (arguments, input)
+}
+
+/// A local path that cannot be taken for `HOST:PATH`.
+fn local(path: &Path) -> OsString {
+    if path.is_absolute() { path.into() } else { Path::new(".").join(path).into() }
+}
+
+fn into_directory(path: &Path) -> OsString {
+    let mut operand = local(path);
+    operand.push("/");
+    operand
+}
+
+fn is_transient(code: ExitCode, stderr: &[u8]) -> bool {
+    match code.0 {
+        5 => contains(stderr, b"max connections"),
+        10 | 12 | 30 | 35 => true,
+        _ => false,
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+fn failure(daemon: &Daemon, transfer: &Transfer, code: ExitCode, stderr: &[u8]) -> Error {
+    let (doing, remote) = match transfer {
+        Transfer::List(remote) => ("look at", remote),
+        Transfer::Send { to, .. } | Transfer::SendFile { to, .. } => ("send to", to),
+        Transfer::Fetch { from, .. } => ("fetch", from),
+    };
+    let said = first_complaint(stderr);
+    let remedy = remedy(code, said.as_bytes());
+    Error::failed(format!(
+        "cannot {doing} {}::{}/{} (port {}): {said} ({code}); {remedy}",
+        daemon.host.in_url(),
+        remote.module,
+        remote.path,
+        daemon.port,
+    ))
+}
+
+/// The first line in which rsync says what is wrong: later ones ("rsync error: ...") repeat the exit code.
+fn first_complaint(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let is_closing = |line: &&str| line.starts_with("rsync error:");
+    let line = text.lines().find(|line| !line.is_empty() && !is_closing(line)).unwrap_or("no reason given");
+    let line = line.strip_prefix("rsync: ").or_else(|| line.strip_prefix("@ERROR: ")).unwrap_or(line);
+    line.trim_start_matches(|c: char| c == '[' || c == ']').to_owned()
+}
+
+fn remedy(code: ExitCode, said: &[u8]) -> &'static str {
+    let says = |needle: &str| contains(said, needle.as_bytes());
+    match code.0 {
+        10 | 35 => "check that the daemon runs there, the address, and rsyncport",
+        5 if says("max connections") => "the daemon is busy; run again, or raise its max connections",
+        5 if says("access denied") => {
+            "this host is under hosts deny, or not under hosts allow, in the daemon's configuration"
+        }
+        5 if says("Unknown module") => "add that module to the daemon's configuration",
+        5 => "see the daemon's log",
+        11 if says("No space left") => "free some space on the daemon's disk",
+        3 | 11 | 23 if says("No such file") => {
+            "check that the model is registered there (add_dispatch_docker)"
+        }
+        3 | 11 | 23 if says("Permission denied") => "correct the permissions on the daemon's side",
+        30 | 12 => "the connection was lost; run again, and see the daemon's log",
+        _ => "see EXIT VALUES in rsync's manual",
+    }
+}
+
+/// Reads the figures of `--stats`; a figure that is not there is 0.
+fn parse_statistics(stdout: &[u8]) -> Statistics {
+    let text = String::from_utf8_lossy(stdout);
+    let figure = |label: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(label)).unwrap_or_default();
+        let digits: String =
+            line.chars().skip_while(|c| *c == ' ').take_while(|c| c.is_ascii_digit() || *c == ',').collect();
+        digits.replace(',', "").parse().unwrap_or(0)
+    };
+    Statistics {
+        files: figure("Number of regular files transferred:"),
+        total_bytes: figure("Total file size:"),
+        sent_bytes: figure("Total bytes sent:"),
+        received_bytes: figure("Total bytes received:"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn daemon() -> Daemon {
+        Daemon { host: Address::parse(b"10.77.136.198").unwrap(), port: Port::RSYNC }
+    }
+
+    #[test]
+    fn statistics_are_read_with_their_thousands_separators() {
+        let stdout = b"\nNumber of files: 3 (reg: 2, dir: 1)\nNumber of regular files transferred: 2\n\
+            Total file size: 1,048,580 bytes\nTotal bytes sent: 1,234\nTotal bytes received: 54\n";
+        let expected = Statistics { files: 2, total_bytes: 1_048_580, sent_bytes: 1234, received_bytes: 54 };
+        assert_eq!(parse_statistics(stdout), expected);
+    }
+
+    #[test]
+    fn a_failure_is_one_line_with_the_address_the_reason_and_the_remedy() {
+        let transfer = Transfer::List(Remote { module: "datamining_plugin", path: "m/".into() });
+        let stderr = b"@ERROR: Unknown module 'datamining_plugin'\nrsync error: error starting (code 5)\n";
+        assert_eq!(
+            failure(&daemon(), &transfer, ExitCode(5), stderr).to_string(),
+            "cannot look at 10.77.136.198::datamining_plugin/m/ (port 873): Unknown module 'datamining_plugin' \
+             (rsync exit 5, error starting the client-server protocol); add that module to the daemon's configuration"
+        );
+    }
+
+    #[test]
+    fn names_travel_by_files_from_and_never_as_arguments() {
+        let transfer = Transfer::Send {
+            from: "online/data".into(),
+            names: vec!["--delete".into(), "a:b".into()],
+            recursive: true,
+            to: Remote { module: "datamining_plugin", path: "m/data/".into() },
+        };
+        let (arguments, input) = command_line(&daemon(), &transfer, Limits::SMALL);
+        assert_eq!(input, b"--delete\0a:b\0");
+        assert_eq!(
+            arguments[arguments.len() - 3..],
+            ["--", "./online/data/", "10.77.136.198::datamining_plugin/m/data/"]
+        );
+    }
+
+    #[test]
+    fn a_busy_daemon_is_transient_and_a_denied_address_is_not() {
+        assert!(is_transient(ExitCode(5), b"@ERROR: max connections (1) reached -- try again later"));
+        assert!(!is_transient(ExitCode(5), b"@ERROR: access denied to x from y (10.0.0.1)"));
+        assert!(!is_transient(ExitCode(23), b""));
+    }
+}

@@ -1,0 +1,223 @@
+//! Directory trees: listing, comparing and copying them as `cp -r DIR/*` does.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::machine::files::{self, Identity, Kind};
+
+/// One path of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Relative to the tree's root.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits, 0 to 0o7777.
+    pub mode: u32,
+    /// Which upload of the path it is.
+    pub identity: Identity,
+    /// Last change of the inode, nanoseconds since 1970: also moves when only the mode changed.
+    pub changed_ns: i128,
+    /// Where a symbolic link points.
+    pub target: Option<PathBuf>,
+}
+
+/// Lists a tree in the order of its bytes: the top-level names that do not begin with a dot, as the glob `*` takes
+/// them, and everything below those.
+pub fn survey(root: &Path) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for name in files::names_in(root)? {
+        if !name.as_encoded_bytes().starts_with(b".") {
+            survey_below(root, PathBuf::from(name), &mut entries)?;
+        }
+    }
+    Ok(entries)
+}
+
+fn survey_below(root: &Path, path: PathBuf, entries: &mut Vec<Entry>) -> Result<()> {
+    let full = root.join(&path);
+    let metadata = fs::symlink_metadata(&full).map_err(|e| Error::io("look at", &full, &e))?;
+    let kind = files::kind_of(metadata.file_type());
+    let target = match kind {
+        Kind::Link => Some(fs::read_link(&full).map_err(|e| Error::io("read the link", &full, &e))?),
+        _ => None,
+    };
+    let mut identity = Identity::of(&metadata);
+    if kind == Kind::Directory {
+        // A directory's size says nothing about its content.
+        identity.size = 0;
+    }
+    entries.push(Entry {
+        path: path.clone(),
+        kind,
+        mode: metadata.mode() & 0o7777,
+        identity,
+        changed_ns: i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec()),
+        target,
+    });
+    if kind == Kind::Directory {
+        for name in files::names_in(&full)? {
+            survey_below(root, path.join(name), entries)?;
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of a tree's regular files.
+pub fn total_bytes(entries: &[Entry]) -> u64 {
+    entries.iter().filter(|e| e.kind == Kind::File).map(|e| e.identity.size).sum()
+}
+
+/// The first entry that must not be published: a device, fifo or socket, or a symbolic link that leaves the tree.
+pub fn first_unpublishable(entries: &[Entry]) -> Option<&Entry> {
+    entries.iter().find(|entry| match (&entry.kind, &entry.target) {
+        (Kind::Special, _) => true,
+        (Kind::Link, Some(target)) => leaves_the_tree(&entry.path, target),
+        _ => false,
+    })
+}
+
+/// Whether a link at `path`, relative to the tree's root, points outside the tree, as far as the text tells.
+fn leaves_the_tree(path: &Path, target: &Path) -> bool {
+    let mut depth = path.components().count() - 1;
+    for component in target.components() {
+        match component {
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::ParentDir if depth > 0 => depth -= 1,
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return true,
+        }
+    }
+    false
+}
+
+/// Copies surveyed entries into an existing directory as `cp -r` does: the modes that the umask leaves, no set-id bits,
+/// no times, links as links. Then makes all of it durable.
+///
+/// Fails at the first entry that cannot be copied; the caller discards what was copied.
+pub fn copy(root: &Path, entries: &[Entry], destination: &Path) -> Result<()> {
+    for entry in entries {
+        copy_entry(&root.join(&entry.path), entry, &destination.join(&entry.path))?;
+    }
+    // A directory that its owner may not write to gets that mode once it is filled.
+    for entry in entries.iter().rev() {
+        if entry.kind == Kind::Directory && entry.mode & 0o700 != 0o700 {
+            let path = destination.join(&entry.path);
+            let made = fs::metadata(&path).map_err(|e| Error::io("look at", &path, &e))?.mode();
+            let wanted = fs::Permissions::from_mode(made & (entry.mode | 0o077) & 0o777);
+            fs::set_permissions(&path, wanted).map_err(|e| Error::io("set the mode of", &path, &e))?;
+        }
+    }
+    sync_file_system(destination)
+}
+
+fn copy_entry(source: &Path, entry: &Entry, destination: &Path) -> Result<()> {
+    let failed = |e: std::io::Error| Error::io("copy to", destination, &e);
+    match (entry.kind, &entry.target) {
+        (Kind::Directory, _) => {
+            fs::DirBuilder::new().mode((entry.mode & 0o777) | 0o700).create(destination).map_err(failed)
+        }
+        (Kind::Link, Some(target)) => std::os::unix::fs::symlink(target, destination).map_err(failed),
+        (Kind::File, _) => {
+            let mut from = open_without_following(source)?;
+            let mut to = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(entry.mode & 0o777)
+                .open(destination)
+                .map_err(failed)?;
+            std::io::copy(&mut from, &mut to).map(drop).map_err(failed)
+        }
+        (Kind::Link | Kind::Special, _) => {
+            Err(Error::failed(format!("{} is not a regular file, directory or link", source.display())))
+        }
+    }
+}
+
+fn open_without_following(path: &Path) -> Result<File> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| Error::io("read", path, &e))
+}
+
+/// Makes everything written to a file system durable: one call where a tree of thousands of files was written.
+fn sync_file_system(path: &Path) -> Result<()> {
+    let dir = File::open(path).map_err(|e| Error::io("sync", path, &e))?;
+    nix::unistd::syncfs(&dir).map_err(|e| Error::io("sync", path, &e.into()))
+}
+
+/// Makes a whole tree durable that another program wrote.
+pub fn sync(path: &Path) -> Result<()> {
+    sync_file_system(path)
+}
+
+/// Whether two trees hold the same names, kinds, link targets and bytes. Modes and times do not count: a version that a
+/// script copied earlier under another umask is the same version.
+pub fn same_content(a: &Path, b: &Path) -> Result<bool> {
+    let (left, right) = (survey(a)?, survey(b)?);
+    let shape = |e: &Entry| (e.path.clone(), e.kind, e.target.clone(), e.identity.size);
+    if left.iter().map(shape).ne(right.iter().map(shape)) {
+        return Ok(false);
+    }
+    for entry in left.iter().filter(|e| e.kind == Kind::File) {
+        if !same_bytes(&a.join(&entry.path), &b.join(&entry.path))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn same_bytes(a: &Path, b: &Path) -> Result<bool> {
+    const CHUNK: usize = 1 << 17;
+    let (mut left, mut right) = (open_without_following(a)?, open_without_following(b)?);
+    let (mut here, mut there) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
+    loop {
+        here.clear();
+        there.clear();
+        (&mut left).take(CHUNK as u64).read_to_end(&mut here).map_err(|e| Error::io("read", a, &e))?;
+        (&mut right).take(CHUNK as u64).read_to_end(&mut there).map_err(|e| Error::io("read", b, &e))?;
+        if here != there {
+            return Ok(false);
+        }
+        if here.is_empty() {
+            return Ok(true);
+        }
+    }
+}
+
+/// Copies a directory as `cp -r FROM TO` does where TO does not exist: everything in it, dot files too.
+pub fn copy_directory(from: &Path, to: &Path) -> Result<()> {
+    let (parent, name) = match (from.parent(), from.file_name()) {
+        (Some(parent), Some(name)) => (parent, name),
+        _ => (Path::new("."), OsStr::new(".")),
+    };
+    let mut entries = Vec::new();
+    survey_below(parent, PathBuf::from(name), &mut entries)?;
+    for entry in &mut entries {
+        let below = entry.path.strip_prefix(name).unwrap_or(&entry.path).to_path_buf();
+        entry.path = below;
+    }
+    copy(from, &entries, to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_may_point_anywhere_inside_its_tree_and_nowhere_else() {
+        for (path, target, leaves) in [
+            ("lib/a.so", "a.so.1", false),
+            ("lib/a.so", "./../data/x", false),
+            ("lib/a.so", "../../x", true),
+            ("lib/a.so", "/etc/passwd", true),
+            ("a", "..", true),
+            ("a", "b/../../c", true),
+        ] {
+            assert_eq!(leaves_the_tree(Path::new(path), Path::new(target)), leaves, "{path} -> {target}");
+        }
+    }
+}

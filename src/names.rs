@@ -1,0 +1,208 @@
+//! Names that become path components, addresses and ports: validated once, at the edge.
+//!
+//! Contract section 1: a model or plugin name matches `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`; anything else
+//! is refused before any file is touched.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// The longest name, in bytes.
+const LONGEST: usize = 128;
+
+fn is_name(bytes: &[u8]) -> bool {
+    let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+    match bytes {
+        [first, rest @ ..] => {
+            bytes.len() <= LONGEST && word(first) && rest.iter().all(|b| word(b) || *b == b'.' || *b == b'-')
+        }
+        [] => false,
+    }
+}
+
+/// Bytes as a person can read them on one line, cut where a hostile name would fill the screen.
+pub fn shown(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    match text.char_indices().nth(80) {
+        Some((cut, _)) => format!("\u{201c}{}\u{2026}\u{201d}", &text[..cut]),
+        None => format!("\u{201c}{text}\u{201d}"),
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Parses a name. Fails (exit 2) when it does not match the pattern of contract section 1.
+            pub fn parse(bytes: &[u8]) -> Result<Self> {
+                match std::str::from_utf8(bytes) {
+                    Ok(text) if is_name(bytes) => Ok(Self(text.to_owned())),
+                    _ => Err(Error::usage(format!(
+                        "{} is not a {}; use letters, digits, '_', '.' and '-' (first a letter, digit or '_'; at most {LONGEST})",
+                        shown(bytes), $what
+                    ))),
+                }
+            }
+
+            /// The name's text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl AsRef<Path> for $name {
+            fn as_ref(&self) -> &Path {
+                Path::new(&self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// A model: the directory below `datamining_plugin` and `datamining_service`, `modulename` in env.sh.
+    ModelName, "model name"
+}
+
+name! {
+    /// A plugin: the name of the `.so` without `.so`.
+    PluginName, "plugin name"
+}
+
+name! {
+    /// The file name of a shared library below `lib/`, for example `mblog_yellow.so`.
+    SoName, "name of a .so file"
+}
+
+impl PluginName {
+    /// The library's file name.
+    pub fn so_name(&self) -> String {
+        format!("{}.so", self.0)
+    }
+}
+
+/// A host as `members`, `monitor` and `address` name it: an IP address or a host name.
+///
+/// It becomes a file name (`datamining_service/MODEL/version/ADDRESS`) and an argument of rsync, so it holds
+/// nothing but letters, digits, `.`, `:`, `_` and `-`, and begins with none of the last three.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address(String);
+
+impl Address {
+    /// Parses an address. Fails (exit 2) on any other byte, an empty text or more than 253 bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let good = |b: &u8| b.is_ascii_alphanumeric() || b".:_-".contains(b);
+        match (std::str::from_utf8(bytes), bytes.first()) {
+            (Ok(text), Some(first))
+                if bytes.iter().all(good)
+                    && bytes.len() <= 253
+                    && (first.is_ascii_alphanumeric() || text.parse::<IpAddr>().is_ok()) =>
+            {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(Error::usage(format!(
+                "{} is not an address; write an IP address or a host name",
+                shown(bytes)
+            ))),
+        }
+    }
+
+    /// The address's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The address as rsync wants it before `::module`: an IPv6 address in brackets.
+    pub fn in_url(&self) -> String {
+        if self.0.contains(':') { format!("[{}]", self.0) } else { self.0.clone() }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AsRef<Path> for Address {
+    fn as_ref(&self) -> &Path {
+        Path::new(&self.0)
+    }
+}
+
+/// A TCP port, 1 to 65535.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port(u16);
+
+impl Port {
+    /// The rsync daemon's port when `rsyncport` is not set.
+    pub const RSYNC: Port = Port(873);
+
+    /// Parses a decimal port. Fails (exit 2) on anything but 1 to 65535.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let digits = bytes.len() <= 5 && bytes.iter().all(u8::is_ascii_digit);
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        match text.parse::<u16>() {
+            Ok(port) if digits && port > 0 => Ok(Port(port)),
+            _ => Err(Error::usage(format!("{} is not a port; use a number from 1 to 65535", shown(bytes)))),
+        }
+    }
+
+    /// The port as a number.
+    pub fn number(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_manual_are_names() {
+        for name in ["mblog_yellow", "fast_lr", "_x", "0", "a.b-c", &"a".repeat(128)] {
+            assert_eq!(ModelName::parse(name.as_bytes()).map(|n| n.to_string()), Ok(name.to_string()));
+        }
+    }
+
+    #[test]
+    fn names_that_could_leave_their_directory_or_be_taken_for_an_option_are_refused() {
+        for name in ["", ".", "..", "-a", ".a", "a/b", "a b", "a\nb", "a\0", "黄", "a&b", &"a".repeat(129)] {
+            assert!(ModelName::parse(name.as_bytes()).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_host_names_or_ip_addresses() {
+        for good in ["10.77.96.239", "h107710069", "::1", "fe80::1", "a-b.c"] {
+            assert!(Address::parse(good.as_bytes()).is_ok(), "{good}");
+        }
+        for bad in ["", "-h", ".h", "../h", "a b", "a/b", "a\n", ":evil"] {
+            assert!(Address::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ports_are_numbers_from_1_to_65535() {
+        assert_eq!(Port::parse(b"17019").map(Port::number), Ok(17019));
+        for bad in ["", "0", "65536", "+80", "8o", "999999999999"] {
+            assert!(Port::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

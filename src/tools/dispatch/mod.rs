@@ -1,0 +1,7 @@
+//! TODO
+use std::process::ExitCode;
+
+/// TODO
+pub fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

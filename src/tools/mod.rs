@@ -1,0 +1,58 @@
+//! One module per binary. A tool never imports another tool.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::error::{Error, Result};
+use crate::machine::terminal;
+
+pub mod add_dispatch_docker;
+pub mod autoupdate_toggle;
+pub mod dispatch;
+pub mod rsync_push;
+pub mod service_polling;
+
+/// The outer shell of every binary: reads the arguments, runs the tool, prints its error as one line on standard error,
+/// and picks the exit code (contract section 4).
+fn start<Cli: Parser>(program: &str, run: impl FnOnce(Cli) -> Result<()>) -> ExitCode {
+    terminal::start_diagnostics();
+    let failure = match parse::<Cli>(program, std::env::args_os()) {
+        Parsed::Request(cli) => run(cli).err(),
+        Parsed::Help(text) => {
+            terminal::say(text.trim_end());
+            None
+        }
+        Parsed::Wrong(error) => Some(error),
+    };
+    if let Some(error) = &failure {
+        terminal::complain(program, error);
+    }
+    terminal::exit_code(failure.map(|error| error.exit))
+}
+
+enum Parsed<Cli> {
+    Request(Cli),
+    Help(String),
+    Wrong(Error),
+}
+
+fn parse<Cli: Parser>(program: &str, arguments: impl Iterator<Item = OsString>) -> Parsed<Cli> {
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => Parsed::Request(cli),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            Parsed::Help(error.to_string())
+        }
+        Err(error) => {
+            let text = error.to_string();
+            // clap's first paragraph says what is wrong; the rest repeats the usage.
+            let paragraph = text.split("\n\n").next().unwrap_or_default();
+            let words: Vec<&str> = paragraph.split_whitespace().collect();
+            let what = words.join(" ");
+            let what = what.strip_prefix("error: ").unwrap_or(&what);
+            Parsed::Wrong(Error::usage(format!("{what}; see {program} --help")))
+        }
+    }
+}

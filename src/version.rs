@@ -1,0 +1,89 @@
+//! A version: what names a published model, on the monitor, on the members and in service.conf.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::names::shown;
+
+/// A version: 14 digits of local time when this toolkit makes it (contract section 1); of others, 8 to 14 digits
+/// with an optional `.`, `_` or `-` and letters or digits (contract section 2, "success, status").
+///
+/// Ordered as text, which is the order in time for versions of one length.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(String);
+
+impl Version {
+    /// Parses a version that stands alone. Fails (exit 2) when it is not one.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        Self::recognise(bytes).ok_or_else(|| {
+            Error::usage(format!(
+                "{} is not a version; a version is 8 to 14 digits of local time",
+                shown(bytes)
+            ))
+        })
+    }
+
+    /// The version that `success` or a report announces: the first word of its first line, if that is one.
+    pub fn announced_in(content: &[u8]) -> Option<Self> {
+        let line = content.split(|b| *b == b'\n').next()?;
+        let word = line.split(|b| b.is_ascii_whitespace()).find(|word| !word.is_empty())?;
+        Self::recognise(word)
+    }
+
+    fn recognise(bytes: &[u8]) -> Option<Self> {
+        let digits = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
+        let suffix_is_good = match &bytes[digits..] {
+            [] => true,
+            [b'.' | b'_' | b'-', suffix @ ..] => {
+                !suffix.is_empty() && suffix.len() <= 64 && suffix.iter().all(u8::is_ascii_alphanumeric)
+            }
+            _ => false,
+        };
+        let text = std::str::from_utf8(bytes).ok()?;
+        ((8..=14).contains(&digits) && suffix_is_good).then(|| Self(text.to_owned()))
+    }
+
+    /// The version's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AsRef<Path> for Version {
+    fn as_ref(&self) -> &Path {
+        Path::new(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn announced(content: &str) -> Option<String> {
+        Version::announced_in(content.as_bytes()).map(|v| v.to_string())
+    }
+
+    #[test]
+    fn success_announces_its_first_word() {
+        assert_eq!(announced("20180413192258\n").as_deref(), Some("20180413192258"));
+        assert_eq!(announced("20180413192258").as_deref(), Some("20180413192258"));
+        assert_eq!(announced("  20180413 by yuxiang8\nx").as_deref(), Some("20180413"));
+        assert_eq!(announced("20180413.rc1").as_deref(), Some("20180413.rc1"));
+    }
+
+    #[test]
+    fn anything_else_announces_no_version() {
+        for content in
+            ["", "\n20180413192258", "mblog_yellow", "2018041", "201804131922580", "20180413/..", "20180413."]
+        {
+            assert_eq!(announced(content), None, "{content:?}");
+        }
+    }
+}
