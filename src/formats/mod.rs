@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+pub mod service_conf;
+
 /// A place in a file that cannot be read: shown as `LINE:COLUMN: what; instead`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

@@ -1,0 +1,12 @@
+#!/bin/sh
+# dispatch.sh: what operators and cron keep calling. Runs the binary `dispatch`, arguments untouched. With
+# MODEL_ROLLOUT_LEGACY=1, or where the binary is missing, it runs the script that it replaced: dispatch.sh.legacy, beside it.
+binary=${MODEL_ROLLOUT_BIN:-/usr/local/bin}/dispatch
+if [ "${MODEL_ROLLOUT_LEGACY:-}" != 1 ] && [ -f "$binary" ] && [ -x "$binary" ]; then
+    exec "$binary" "$@"
+fi
+if [ -f "$0.legacy" ]; then
+    exec "${BASH:-sh}" "$0.legacy" "$@"
+fi
+echo "dispatch.sh: neither $binary nor $0.legacy is there; run make install, or put the script back" >&2
+exit 1
