@@ -40,6 +40,11 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// A failure with the exit code of another, for a summary of several.
+    pub fn with_exit(exit: Exit, message: impl Into<String>) -> Error {
+        Error { exit, message: message.into() }
+    }
+
     /// The work failed (exit 1).
     pub fn failed(message: impl Into<String>) -> Error {
         Error { exit: Exit::Failed, message: message.into() }

@@ -2,7 +2,7 @@
 //!
 //! Dot files are this toolkit's own; the legacy globs and rsync commands never pick them up (contract section 4).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::names::{Address, ModelName};
 use crate::version::Version;
@@ -13,6 +13,12 @@ pub const PLUGIN_MODULE: &str = "datamining_plugin";
 pub const SERVICE_MODULE: &str = "datamining_service";
 /// The workspace inside every container, which service.conf's paths name.
 pub const WORKSPACE: &str = "/data1/work/datasys/framework/service/workspace";
+
+/// The lock that goes with a file: a dot file beside it.
+pub fn lock_of(file: &Path) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    file.with_file_name(format!(".{name}.lock"))
+}
 
 /// The monitor's tree.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 //!
 //! How to find your way:
 //!
-//! - The words of the trade, each validated once: [`names`], [`version`], [`time`]; where every file lies: [`layout`];
+//! - The words of the trade, each validated once: [`names`], [`version`], [`time`], [`identity`]; where every file lies: [`layout`];
 //!   what a person reads when something is wrong: [`error`].
 //! - [`formats`]: the files of the system as documents. Bytes in, bytes out; no I/O.
 //! - [`machine`]: the only door to the outside: files, locks, processes, clock, network, terminal, rsync.
@@ -12,6 +12,7 @@
 
 pub mod error;
 pub mod formats;
+pub mod identity;
 pub mod layout;
 pub mod machine;
 pub mod names;

@@ -5,7 +5,10 @@
 
 use std::fmt;
 
+pub mod dispatchserver_sh;
+pub mod env_sh;
 pub mod service_conf;
+pub mod shell;
 
 /// A place in a file that cannot be read: shown as `LINE:COLUMN: what; instead`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -51,6 +51,11 @@ pub fn announce(source: &[u8], announcement: &Announcement) -> Result<Vec<u8>, M
     Ok(text)
 }
 
+/// Whether a service.conf announces this already.
+pub fn announces(source: &[u8], announcement: &Announcement) -> bool {
+    announce(source, announcement).is_ok_and(|announced| announced == source)
+}
+
 /// The value of a key: the first of the lines that count for it.
 pub fn value<'a>(source: &'a [u8], key: &str) -> Option<&'a [u8]> {
     key_lines(source, key).first().map(|line| &source[line.value.clone()])

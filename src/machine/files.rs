@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::error::{Error, Result};
+use crate::identity::Identity;
 
 /// The largest configuration file that is read: a service.conf or env.sh has a few kilobytes.
 pub const CONFIGURATION_LIMIT: u64 = 16 << 20;
@@ -43,28 +44,13 @@ pub fn read_if_exists(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// What identifies one upload of a file: rsync replaces a file by a new one, so a second upload differs even if the
-/// bytes are the same. Not the change time, which a rename changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    /// Device number.
-    pub device: u64,
-    /// Inode number.
-    pub inode: u64,
-    /// Modification time, nanoseconds since 1970.
-    pub modified_ns: i128,
-    /// Size in bytes.
-    pub size: u64,
-}
-
-impl Identity {
-    pub(super) fn of(metadata: &fs::Metadata) -> Identity {
-        Identity {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            modified_ns: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
-            size: metadata.len(),
-        }
+/// The identity of what a path's metadata describes.
+pub(super) fn identity_of(metadata: &fs::Metadata) -> Identity {
+    Identity {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        modified_ns: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
+        size: metadata.len(),
     }
 }
 
@@ -97,7 +83,7 @@ pub fn facts(path: &Path) -> Result<Option<Facts>> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(Facts {
             kind: kind_of(metadata.file_type()),
-            identity: Identity::of(&metadata),
+            identity: identity_of(&metadata),
             modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
         })),
         Err(e) if e.kind() == ErrorKind::NotFound || e.kind() == ErrorKind::NotADirectory => Ok(None),
@@ -190,19 +176,34 @@ fn write_like(path: &Path, model: &Path, bytes: &[u8]) -> Result<()> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
 }
 
-/// Appends to a file, creating it (mode 0666 less the umask) and its directory where they are missing.
-pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
-    let open = || OpenOptions::new().append(true).create(true).mode(0o666).open(path);
-    let file = match open() {
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            if let Some(parent) = path.parent() {
-                create_directories(parent)?;
+/// A log file that lines are appended to.
+#[derive(Debug)]
+pub struct Appender {
+    path: PathBuf,
+    file: File,
+}
+
+impl Appender {
+    /// Opens a log file, creating it (mode 0666 less the umask) and its directory where they are missing.
+    pub fn open(path: &Path) -> Result<Appender> {
+        let open = || OpenOptions::new().append(true).create(true).mode(0o666).open(path);
+        let file = match open() {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                if let Some(parent) = path.parent() {
+                    create_directories(parent)?;
+                }
+                open()
             }
-            open()
-        }
-        other => other,
-    };
-    file.and_then(|mut file| file.write_all(bytes)).map_err(|e| Error::io("append to", path, &e))
+            other => other,
+        };
+        let file = file.map_err(|e| Error::io("append to", path, &e))?;
+        Ok(Appender { path: path.to_path_buf(), file })
+    }
+
+    /// Appends bytes in one write.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|e| Error::io("append to", &self.path, &e))
+    }
 }
 
 /// Overwrites a file in place, as a shell's `>` does: for files of the test host that no one polls.

@@ -55,11 +55,18 @@ pub enum Transfer {
         /// Where to.
         to: Remote,
     },
-    /// Fetches one remote file or the content of a remote directory (`-r`).
-    Fetch {
+    /// Fetches one remote file.
+    FetchFile {
         /// Where from.
         from: Remote,
-        /// The local file or directory.
+        /// The local file.
+        to: PathBuf,
+    },
+    /// Makes a local directory hold exactly what a remote one holds.
+    FetchDirectory {
+        /// Where from, with a trailing slash.
+        from: Remote,
+        /// The local directory.
         to: PathBuf,
     },
 }
@@ -194,9 +201,13 @@ fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<Os
             arguments.extend(["--stats", "--ignore-times", "--"].map(OsString::from));
             arguments.extend([local(from), url(to)]);
         }
-        Transfer::Fetch { from, to } => {
-            arguments.extend(["--stats", "--ignore-times", "-r", "--"].map(OsString::from));
+        Transfer::FetchFile { from, to } => {
+            arguments.extend(["--stats", "--ignore-times", "--"].map(OsString::from));
             arguments.extend([url(from), local(to)]);
+        }
+        Transfer::FetchDirectory { from, to } => {
+            arguments.extend(["--stats", "--ignore-times", "-r", "--delete", "--"].map(OsString::from));
+            arguments.extend([url(from), into_directory(to)]);
         }
     }
     (arguments, input)
@@ -229,7 +240,7 @@ fn failure(daemon: &Daemon, transfer: &Transfer, code: ExitCode, stderr: &[u8]) 
     let (doing, remote) = match transfer {
         Transfer::List(remote) => ("look at", remote),
         Transfer::Send { to, .. } | Transfer::SendFile { to, .. } => ("send to", to),
-        Transfer::Fetch { from, .. } => ("fetch", from),
+        Transfer::FetchFile { from, .. } | Transfer::FetchDirectory { from, .. } => ("fetch", from),
     };
     let said = first_complaint(stderr);
     let remedy = remedy(code, said.as_bytes());
@@ -248,7 +259,7 @@ fn first_complaint(stderr: &[u8]) -> String {
     let is_closing = |line: &&str| line.starts_with("rsync error:");
     let line = text.lines().find(|line| !line.is_empty() && !is_closing(line)).unwrap_or("no reason given");
     let line = line.strip_prefix("rsync: ").or_else(|| line.strip_prefix("@ERROR: ")).unwrap_or(line);
-    line.trim_start_matches(|c: char| c == '[' || c == ']').to_owned()
+    line.trim_start_matches(['[', ']']).to_owned()
 }
 
 fn remedy(code: ExitCode, said: &[u8]) -> &'static str {

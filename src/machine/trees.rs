@@ -5,9 +5,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
-use crate::machine::files::{self, Identity, Kind};
+use crate::identity::Identity;
+use crate::machine::files::{self, Kind};
 
 /// One path of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +48,7 @@ fn survey_below(root: &Path, path: PathBuf, entries: &mut Vec<Entry>) -> Result<
         Kind::Link => Some(fs::read_link(&full).map_err(|e| Error::io("read the link", &full, &e))?),
         _ => None,
     };
-    let mut identity = Identity::of(&metadata);
+    let mut identity = files::identity_of(&metadata);
     if kind == Kind::Directory {
         // A directory's size says nothing about its content.
         identity.size = 0;
@@ -112,7 +114,7 @@ pub fn copy(root: &Path, entries: &[Entry], destination: &Path) -> Result<()> {
             fs::set_permissions(&path, wanted).map_err(|e| Error::io("set the mode of", &path, &e))?;
         }
     }
-    sync_file_system(destination)
+    make_durable(destination)
 }
 
 fn copy_entry(source: &Path, entry: &Entry, destination: &Path) -> Result<()> {
@@ -143,15 +145,20 @@ fn open_without_following(path: &Path) -> Result<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| Error::io("read", path, &e))
 }
 
-/// Makes everything written to a file system durable: one call where a tree of thousands of files was written.
-fn sync_file_system(path: &Path) -> Result<()> {
+/// Makes a tree durable, whoever wrote it: everything written to its file system, in one call where a tree of thousands
+/// of files would need thousands.
+pub fn make_durable(path: &Path) -> Result<()> {
     let dir = File::open(path).map_err(|e| Error::io("sync", path, &e))?;
     nix::unistd::syncfs(&dir).map_err(|e| Error::io("sync", path, &e.into()))
 }
 
-/// Makes a whole tree durable that another program wrote.
-pub fn sync(path: &Path) -> Result<()> {
-    sync_file_system(path)
+/// When something below a directory was last written, the directory itself included; `None` where it is missing.
+pub fn last_written(dir: &Path) -> Result<Option<SystemTime>> {
+    let Some(own) = files::facts(dir)? else { return Ok(None) };
+    let below = survey(dir)?.iter().map(|entry| entry.identity.modified_ns).max().unwrap_or(i128::MIN);
+    let newest_ns = below.max(own.identity.modified_ns).max(0);
+    let newest = Duration::from_nanos(u64::try_from(newest_ns).unwrap_or(u64::MAX));
+    Ok(Some(SystemTime::UNIX_EPOCH + newest))
 }
 
 /// Whether two trees hold the same names, kinds, link targets and bytes. Modes and times do not count: a version that a

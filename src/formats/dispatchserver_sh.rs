@@ -1,0 +1,302 @@
+//! dispatchserver.sh, the registry: a shell script of one stanza a model, read as data and never executed (contract
+//! section 2).
+
+use crate::formats::shell::Context;
+use crate::formats::shell::syntax::{Command, Commands, Part, Word, first_unreadable_byte};
+use crate::formats::shell::values::{DATE, Scope};
+use crate::formats::{Refusal, line_number};
+use crate::names::{ModelName, PluginName};
+use crate::time::LocalTime;
+
+/// The one name that stays known behind a line that cannot be read: the header sets it, once.
+const LOG_FILE: &[u8] = b"logFile";
+
+/// What a line of the registry does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// `echo WORDS >> FILE`: a begin or end line.
+    Log {
+        /// The registry's line, from 1.
+        line: usize,
+        /// What is written.
+        text: LogLine,
+        /// To which file.
+        file: Vec<u8>,
+    },
+    /// `sh dispatch.sh APPNAME PREFIXPATH SONAME [>> FILE]`.
+    Dispatch {
+        /// The registry's line, from 1.
+        line: usize,
+        /// APPNAME.
+        model: Vec<u8>,
+        /// PREFIXPATH.
+        prefix: Vec<u8>,
+        /// SONAME.
+        so_name: Vec<u8>,
+        /// FILE.
+        log: Option<Vec<u8>>,
+    },
+    /// A line that cannot be read; the others go on.
+    Unreadable(Refusal),
+}
+
+/// The words of an `echo`, joined; its dates are those of the instant at which it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine(Vec<Part>);
+
+impl LogLine {
+    /// The line at an instant, with its newline.
+    pub fn render(&self, now: &LocalTime) -> Vec<u8> {
+        let mut line = Vec::new();
+        for part in &self.0 {
+            match part {
+                Part::Literal(bytes) => line.extend_from_slice(bytes),
+                Part::Date { format, quoted, .. } => {
+                    let text = now.format(format.as_deref().unwrap_or(DATE)).unwrap_or_default();
+                    line.extend(if *quoted { text } else { single_blanks(&text) });
+                }
+                // Variables were given their values when the registry was read.
+                Part::Variable { .. } => {}
+            }
+        }
+        line.push(b'\n');
+        line
+    }
+}
+
+/// What remains of an unquoted expansion: its words, one blank between them.
+fn single_blanks(text: &[u8]) -> Vec<u8> {
+    let words = text.split(|b| b.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(&b' ')
+}
+
+/// Whether a model has a stanza.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StanzaState {
+    /// It has one, which `dispatch --all` does.
+    Active {
+        /// The line that dispatches it, from 1.
+        line: usize,
+    },
+    /// It has one that somebody commented out by hand.
+    CommentedOut {
+        /// Its `mymodel=` line, from 1.
+        line: usize,
+    },
+}
+
+/// A registry. Reading one never fails: what cannot be read becomes a step that says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registry {
+    source: Vec<u8>,
+    steps: Vec<Step>,
+}
+
+impl Registry {
+    /// Reads a registry.
+    pub fn parse(source: &[u8], context: &Context) -> Registry {
+        let steps = match first_unreadable_byte(source) {
+            Some(refusal) => vec![Step::Unreadable(refusal)],
+            None => Reading::new(source, context).steps(),
+        };
+        Registry { source: source.to_vec(), steps }
+    }
+
+    /// What the lines do, in order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Whether, and where, a model has a stanza.
+    pub fn stanza_of(&self, wanted: &ModelName) -> Option<StanzaState> {
+        let active = self.steps.iter().find_map(|step| match step {
+            Step::Dispatch { line, model, .. } if model == wanted.as_str().as_bytes() => Some(*line),
+            _ => None,
+        });
+        match active {
+            Some(line) => Some(StanzaState::Active { line }),
+            None => self.commented_out(wanted).map(|line| StanzaState::CommentedOut { line }),
+        }
+    }
+
+    /// The line of a commented-out `mymodel="MODEL"`.
+    fn commented_out(&self, wanted: &ModelName) -> Option<usize> {
+        let assignments =
+            [format!("mymodel=\"{wanted}\""), format!("mymodel={wanted}"), format!("mymodel='{wanted}'")];
+        let mut lines = self.source.split(|b| *b == b'\n');
+        let found = lines.position(|line| match line.trim_ascii_start().strip_prefix(b"#") {
+            Some(comment) => {
+                let text = comment.trim_ascii_start().strip_prefix(b"#").unwrap_or(comment).trim_ascii();
+                assignments.iter().any(|assignment| assignment.as_bytes() == text)
+            }
+            None => false,
+        });
+        found.map(|index| index + 1)
+    }
+
+    /// Appends a model's stanza, byte for byte the contract's. A last line without a newline gets one first: the script
+    /// glues its stanza to it.
+    pub fn append_stanza(&mut self, model: &ModelName, plugin: &PluginName, user: &str) {
+        if self.source.last().is_some_and(|last| *last != b'\n') {
+            self.source.push(b'\n');
+        }
+        // legacy: add_dispatch_docker.sh, "the stanza"
+        let stanza = format!(
+            "# {model}\n\
+             # add by {user}\n\
+             mymodel=\"{model}\"\n\
+             plugin=\"{plugin}\"\n\
+             echo \"==================begin start run $mymodel=================================\"`date`  >> ${{logFile}}\n\
+             sh dispatch.sh $mymodel {}/plugin/$mymodel $plugin.so >> ${{logFile}}\n\
+             echo \"==================end run $mymodel========================================\"`date`  >> ${{logFile}}\n",
+            crate::layout::WORKSPACE
+        );
+        self.source.extend_from_slice(stanza.as_bytes());
+    }
+
+    /// The file, byte for byte.
+    pub fn render(&self) -> &[u8] {
+        &self.source
+    }
+}
+
+/// A registry while it is read.
+struct Reading<'a> {
+    source: &'a [u8],
+    scope: Scope<'a>,
+    commands: Commands<'a>,
+    lines: Lines<'a>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(source: &'a [u8], context: &'a Context<'a>) -> Reading<'a> {
+        Reading {
+            source,
+            scope: Scope::new(source, context),
+            commands: Commands::new(source),
+            lines: Lines { source, offset: 0, line: 1 },
+        }
+    }
+
+    fn steps(mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        loop {
+            let step = match self.commands.next_command() {
+                Ok(None) => return steps,
+                Ok(Some(command)) => self.step(&command),
+                Err(refusal) => {
+                    self.commands.skip_line();
+                    Err(refusal)
+                }
+            };
+            match step {
+                Ok(None) => {}
+                Ok(Some(step)) => steps.push(step),
+                Err(refusal) => {
+                    // It may have assigned anything: no name that it could have changed may choose a model.
+                    self.scope.lose_all_but(LOG_FILE, refusal.line);
+                    steps.push(Step::Unreadable(refusal));
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, command: &Command) -> Result<Option<Step>, Refusal> {
+        let line = self.lines.line_of(command.offset);
+        let program = command.program().unwrap_or_default();
+        if command.words.is_empty() && command.append_to.is_none() {
+            for assignment in &command.assignments {
+                let value = self.scope.value(&assignment.value)?;
+                self.scope.assign(&assignment.name, value, assignment.offset)?;
+            }
+            return Ok(None);
+        }
+        if !command.assignments.is_empty() {
+            return Err(self.refused(command, "an assignment before a command is not read"));
+        }
+        match program.as_slice() {
+            b"echo" => self.log(command, line).map(Some),
+            b"sh" | b"bash" | b"dash" | b"/bin/sh" | b"/bin/bash" | b"/bin/dash" | b"/usr/bin/bash" => {
+                self.dispatch(command, line).map(Some)
+            }
+            _ => Err(self.refused(command, "this command is not run")),
+        }
+    }
+
+    fn refused(&self, command: &Command, what: &str) -> Refusal {
+        let instead = "a registry holds NAME=value, echo ... >> ${logFile} and sh dispatch.sh lines";
+        Refusal::at(self.source, command.offset, what, instead)
+    }
+
+    fn log(&self, command: &Command, line: usize) -> Result<Step, Refusal> {
+        let mut parts = Vec::new();
+        for (index, word) in command.words[1..].iter().enumerate() {
+            let argument = self.scope.argument(word)?;
+            let first = argument.first();
+            // What a shell's own echo makes of these differs between sh and bash.
+            let is_option =
+                index == 0 && matches!(first, Some(Part::Literal(text)) if text.starts_with(b"-"));
+            let has_escape =
+                argument.iter().any(|part| matches!(part, Part::Literal(text) if text.contains(&b'\\')));
+            if is_option || has_escape {
+                let what = "an option or a \\ of echo is read differently by bash and sh";
+                return Err(Refusal::at(self.source, word.span.start, what, "leave it out"));
+            }
+            if index > 0 {
+                parts.push(Part::Literal(b" ".to_vec()));
+            }
+            parts.extend(argument);
+        }
+        match &command.append_to {
+            Some(file) => Ok(Step::Log { line, text: LogLine(parts), file: self.file(file)? }),
+            None => Err(self.refused(command, "this echo names no file")),
+        }
+    }
+
+    fn dispatch(&self, command: &Command, line: usize) -> Result<Step, Refusal> {
+        let [_, script, model, prefix, so_name] = &command.words[..] else {
+            return Err(self.refused(command, "dispatch.sh takes three arguments"));
+        };
+        let script = script.literal().unwrap_or_default();
+        if script != b"dispatch.sh" && !script.ends_with(b"/dispatch.sh") {
+            return Err(self.refused(command, "this script is not run"));
+        }
+        Ok(Step::Dispatch {
+            line,
+            model: self.fixed(model)?,
+            prefix: self.fixed(prefix)?,
+            so_name: self.fixed(so_name)?,
+            log: command.append_to.as_ref().map(|file| self.file(file)).transpose()?,
+        })
+    }
+
+    /// An argument of dispatch.sh.
+    fn fixed(&self, word: &Word) -> Result<Vec<u8>, Refusal> {
+        self.scope.argument(word)?;
+        self.scope.value(word)
+    }
+
+    fn file(&self, word: &Word) -> Result<Vec<u8>, Refusal> {
+        let file = self.scope.value(word)?;
+        if file.is_empty() {
+            let what = "the log file's name is empty";
+            return Err(Refusal::at(self.source, word.span.start, what, "set logFile in the first lines"));
+        }
+        Ok(file)
+    }
+}
+
+/// Counts lines forwards: a registry may have a million.
+struct Lines<'a> {
+    source: &'a [u8],
+    offset: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    fn line_of(&mut self, offset: usize) -> usize {
+        self.line += line_number(&self.source[self.offset..], offset - self.offset) - 1;
+        self.offset = offset;
+        self.line
+    }
+}

@@ -1,0 +1,177 @@
+//! env.sh: the settings of a deploy directory, a member or a member list. Read, never executed (defect 8).
+
+use std::ops::Range;
+
+use crate::formats::shell::Context;
+use crate::formats::shell::syntax::{Command, Commands, Word, first_unreadable_byte};
+use crate::formats::shell::values::Scope;
+use crate::formats::{Refusal, line_number};
+
+/// One assignment, with its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Setting {
+    name: Vec<u8>,
+    value: Vec<u8>,
+    /// Where the value is written.
+    span: Range<usize>,
+}
+
+/// An env.sh that a shell reads the same way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvSh {
+    source: Vec<u8>,
+    settings: Vec<Setting>,
+}
+
+impl EnvSh {
+    /// Reads a file. Fails at the first thing that is not read here (contract section 2, "env.sh").
+    pub fn parse(source: &[u8], context: &Context) -> Result<EnvSh, Refusal> {
+        if let Some(refusal) = first_unreadable_byte(source) {
+            return Err(refusal);
+        }
+        let mut scope = Scope::new(source, context);
+        let mut settings = Vec::new();
+        let mut commands = Commands::new(source);
+        while let Some(command) = commands.next_command()? {
+            check_assigns_only(source, &command)?;
+            for assignment in &command.assignments {
+                let value = scope.value(&assignment.value)?;
+                scope.assign(&assignment.name, value.clone(), assignment.offset)?;
+                let span = assignment.value.span.clone();
+                settings.push(Setting { name: assignment.name.clone(), value, span });
+            }
+        }
+        Ok(EnvSh { source: source.to_vec(), settings })
+    }
+
+    fn last(&self, name: &str) -> Option<&Setting> {
+        self.settings.iter().rev().find(|setting| setting.name == name.as_bytes())
+    }
+
+    /// The value that a name has after the whole file; `None` where the file does not assign it.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.last(name).map(|setting| &setting.value[..])
+    }
+
+    /// The line, from 1, on which a name gets its value.
+    pub fn line_of(&self, name: &str) -> Option<usize> {
+        self.last(name).map(|setting| line_number(&self.source, setting.span.start))
+    }
+
+    /// The words of a value that is a list, as `members` is: separated by commas, blanks or newlines.
+    pub fn words(&self, name: &str) -> Vec<&[u8]> {
+        let value = self.get(name).unwrap_or_default();
+        value.split(|b| *b == b',' || b.is_ascii_whitespace()).filter(|word| !word.is_empty()).collect()
+    }
+
+    /// Gives a name a value: in place of its last value, otherwise on a line at the end. Every other byte stays.
+    pub fn set(&mut self, name: &str, value: &[u8]) {
+        let written = quoted(value);
+        let place = self.settings.iter().rposition(|setting| setting.name == name.as_bytes());
+        let Some(place) = place else {
+            self.append(name, value, &written);
+            return;
+        };
+        let span = self.settings[place].span.clone();
+        let after = self.source.split_off(span.end);
+        self.source.truncate(span.start);
+        self.source.extend_from_slice(&written);
+        self.source.extend_from_slice(&after);
+        let new_end = span.start + written.len();
+        self.settings[place].value = value.to_vec();
+        self.settings[place].span.end = new_end;
+        for later in &mut self.settings[place + 1..] {
+            later.span = later.span.start - span.end + new_end..later.span.end - span.end + new_end;
+        }
+    }
+
+    fn append(&mut self, name: &str, value: &[u8], written: &[u8]) {
+        if self.source.last().is_some_and(|last| *last != b'\n') {
+            self.source.push(b'\n');
+        }
+        self.source.extend_from_slice(name.as_bytes());
+        self.source.push(b'=');
+        let start = self.source.len();
+        self.source.extend_from_slice(written);
+        let span = start..self.source.len();
+        self.source.push(b'\n');
+        self.settings.push(Setting { name: name.as_bytes().to_vec(), value: value.to_vec(), span });
+    }
+
+    /// The file, byte for byte.
+    pub fn render(&self) -> &[u8] {
+        &self.source
+    }
+}
+
+/// A value in double quotes.
+fn quoted(value: &[u8]) -> Vec<u8> {
+    let mut written = vec![b'"'];
+    for byte in value {
+        if b"$`\"\\".contains(byte) {
+            written.push(b'\\');
+        }
+        written.push(*byte);
+    }
+    written.push(b'"');
+    written
+}
+
+/// Refuses a command that is anything but assignments.
+fn check_assigns_only(source: &[u8], command: &Command) -> Result<(), Refusal> {
+    let refused = |at: usize, what: String, instead: &str| Err(Refusal::at(source, at, what, instead));
+    if let Some(file) = &command.append_to {
+        return refused(file.span.start, "a redirection is not read".to_owned(), "remove it");
+    }
+    let Some(first) = command.words.first() else { return Ok(()) };
+    let text = |word: &Word| String::from_utf8_lossy(&source[word.span.clone()]).into_owned();
+    if command.program().as_deref() == Some(b"export")
+        && command.assignments.iter().all(|a| a.offset > first.span.start)
+    {
+        return check_export(source, command);
+    }
+    if let Some(assignment) = command.assignments.first() {
+        let (word, name) = (text(first), String::from_utf8_lossy(&assignment.name));
+        let what = format!("a shell takes {word} for a command, which leaves {name} unset");
+        return refused(first.span.start, what, "put a remark behind #, or quote a value with blanks");
+    }
+    if command.words.get(1).is_some_and(|word| text(word).starts_with('=')) {
+        return refused(
+            first.span.start,
+            format!("{} = ... is a command to a shell", text(first)),
+            "write NAME=value without blanks",
+        );
+    }
+    let word = text(first);
+    let what = match word.as_str() {
+        "." | "source" => "reading another file is not done here".to_owned(),
+        "if" | "for" | "while" | "until" | "case" | "{" | "}" | "!" | "then" | "else" | "elif" | "fi"
+        | "do" | "done" | "esac" | "function" => format!("the shell keyword {word} is not read"),
+        _ => format!("the command {word} is not run"),
+    };
+    refused(first.span.start, what, "write plain NAME=value lines")
+}
+
+/// `export NAME=value NAME ...`
+fn check_export(source: &[u8], command: &Command) -> Result<(), Refusal> {
+    let is_name = |word: &Word| {
+        word.literal().is_some_and(|text| {
+            source[word.span.clone()] == text
+                && !text.is_empty()
+                && crate::formats::shell::syntax::is_name(&text)
+        })
+    };
+    let odd = command.words[1..].iter().find(|word| !is_name(word));
+    match odd {
+        Some(word) => Err(Refusal::at(
+            source,
+            word.span.start,
+            "this word of export is no NAME",
+            "write export NAME=value",
+        )),
+        None if command.words.len() == 1 && command.assignments.is_empty() => {
+            Err(Refusal::at(source, command.offset, "export alone prints the environment", "remove it"))
+        }
+        None => Ok(()),
+    }
+}

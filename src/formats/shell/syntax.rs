@@ -1,0 +1,301 @@
+//! Bytes -> commands: `NAME=word ... word ... >> word`.
+
+use std::ops::Range;
+
+use crate::formats::Refusal;
+use crate::formats::shell::words::Words;
+
+/// A piece of a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Bytes that stand for themselves.
+    Literal(Vec<u8>),
+    /// `$name`, `${name}` or `${name:-word}`.
+    Variable {
+        /// The name.
+        name: Vec<u8>,
+        /// The word after `:-`.
+        default: Option<Vec<Part>>,
+        /// Whether it stands in double quotes: otherwise blanks in its value separate words.
+        quoted: bool,
+        /// Where it begins.
+        offset: usize,
+    },
+    /// `` `date` `` or `` `date +FORMAT` ``.
+    Date {
+        /// What follows the `+`; `None` for the default format.
+        format: Option<Vec<u8>>,
+        /// Whether it stands in double quotes.
+        quoted: bool,
+        /// Where it begins.
+        offset: usize,
+    },
+}
+
+/// A word: what stands between blanks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// Its pieces.
+    pub parts: Vec<Part>,
+    /// Where it is.
+    pub span: Range<usize>,
+}
+
+impl Word {
+    /// The word's text, if it is all literal.
+    pub fn literal(&self) -> Option<Vec<u8>> {
+        let mut text = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(bytes) => text.extend_from_slice(bytes),
+                _ => return None,
+            }
+        }
+        Some(text)
+    }
+}
+
+/// `NAME=word`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The name.
+    pub name: Vec<u8>,
+    /// The value; its span begins behind the `=`.
+    pub value: Word,
+    /// Where the name begins.
+    pub offset: usize,
+}
+
+/// One simple command.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Command {
+    /// Assignments before the first word, and those among the words of `export`.
+    pub assignments: Vec<Assignment>,
+    /// The words, the program's name first.
+    pub words: Vec<Word>,
+    /// `>> word`.
+    pub append_to: Option<Word>,
+    /// Where it begins.
+    pub offset: usize,
+}
+
+impl Command {
+    /// The first word, if it is literal.
+    pub fn program(&self) -> Option<Vec<u8>> {
+        self.words.first().and_then(Word::literal)
+    }
+}
+
+/// What cannot be in a file that this reader takes, wherever it stands: Windows line ends and NUL bytes.
+pub fn first_unreadable_byte(source: &[u8]) -> Option<Refusal> {
+    let carriage_return =
+        |(at, byte): (usize, &u8)| *byte == b'\r' && matches!(source.get(at + 1), Some(b'\n') | None);
+    if let Some(at) = source.iter().enumerate().position(carriage_return) {
+        let instead = "convert the file with: sed -i 's/\\r$//' FILE";
+        return Some(Refusal::at(source, at, "the line ends in CR LF, as Windows writes it", instead));
+    }
+    let nul = source.iter().position(|byte| *byte == 0)?;
+    Some(Refusal::at(source, nul, "a NUL byte is not text", "remove it"))
+}
+
+/// Reads the commands of a file one after the other.
+#[derive(Debug)]
+pub struct Commands<'a> {
+    source: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Commands<'a> {
+    /// Starts at the beginning of a file.
+    pub fn new(source: &'a [u8]) -> Commands<'a> {
+        Commands { source, at: 0 }
+    }
+
+    /// The next command; `None` at the end of the file. After a refusal the reader stands where it could not go on.
+    pub fn next_command(&mut self) -> Result<Option<Command>, Refusal> {
+        self.skip_blank_lines();
+        if self.at == self.source.len() {
+            return Ok(None);
+        }
+        let mut command = Command { offset: self.at, ..Command::default() };
+        loop {
+            self.skip_blanks();
+            match self.peek() {
+                None | Some(b'\n') => break,
+                Some(b'#') => {
+                    self.skip_comment();
+                    break;
+                }
+                Some(b';') => {
+                    self.separator(&command)?;
+                    break;
+                }
+                Some(b'>') => self.redirection(&mut command)?,
+                Some(b'<' | b'|' | b'&' | b'(' | b')') => return Err(self.operator()),
+                Some(_) => self.word_or_assignment(&mut command)?,
+            }
+        }
+        Ok(Some(command))
+    }
+
+    /// Goes on behind the end of the line on which a command could not be read.
+    pub fn skip_line(&mut self) {
+        let rest = &self.source[self.at..];
+        self.at += rest.iter().position(|b| *b == b'\n').map_or(rest.len(), |newline| newline + 1);
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.source.get(self.at).copied()
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        &self.source[self.at..]
+    }
+
+    fn skip_blanks(&mut self) {
+        loop {
+            match self.rest() {
+                [b' ' | b'\t', ..] => self.at += 1,
+                [b'\\', b'\n', ..] => self.at += 2,
+                _ => return,
+            }
+        }
+    }
+
+    fn skip_comment(&mut self) {
+        self.at += self.rest().iter().position(|b| *b == b'\n').unwrap_or(self.rest().len());
+    }
+
+    fn skip_blank_lines(&mut self) {
+        loop {
+            self.skip_blanks();
+            match self.peek() {
+                Some(b'\n') => self.at += 1,
+                Some(b'#') => self.skip_comment(),
+                _ => return,
+            }
+        }
+    }
+
+    fn separator(&mut self, command: &Command) -> Result<(), Refusal> {
+        let is_empty =
+            command.words.is_empty() && command.assignments.is_empty() && command.append_to.is_none();
+        if is_empty || self.rest().starts_with(b";;") {
+            return Err(Refusal::at(self.source, self.at, "there is no command before this ;", "remove it"));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn operator(&self) -> Refusal {
+        let (what, instead) = match self.rest() {
+            [b'<', b'<', ..] => ("a here-document is not read", "write a quoted value of several lines"),
+            [b'<', ..] => ("a redirection is not read", "remove it"),
+            [b'|', ..] => ("a pipe or || is not read", "write the value itself"),
+            [b'&', ..] => ("a background command or && is not read", "write one assignment a line"),
+            [b'(', ..] => ("a subshell, function or array is not read", "write plain NAME=value lines"),
+            _ => ("an unquoted ) is not read", "quote the value"),
+        };
+        Refusal::at(self.source, self.at, what, instead)
+    }
+
+    /// `>> word`; every other redirection is refused.
+    fn redirection(&mut self, command: &mut Command) -> Result<(), Refusal> {
+        let offset = self.at;
+        let refused = |what: &str| Err(Refusal::at(self.source, offset, what, "append with >> FILE, once"));
+        if !self.rest().starts_with(b">>") {
+            return refused("this redirection is not read");
+        }
+        if command.append_to.is_some() {
+            return refused("a second redirection is not read");
+        }
+        self.at += 2;
+        self.skip_blanks();
+        let word = self.word()?;
+        if word.span.is_empty() {
+            return Err(Refusal::at(self.source, offset, "the file name of >> is missing", "write it"));
+        }
+        command.append_to = Some(word);
+        Ok(())
+    }
+
+    fn word_or_assignment(&mut self, command: &mut Command) -> Result<(), Refusal> {
+        // `2>&1` changes nothing in what is read here.
+        if self.rest().starts_with(b"2>&1") {
+            self.at += 4;
+            return Ok(());
+        }
+        let exports = command.program().as_deref() == Some(b"export");
+        if (command.words.is_empty() || exports)
+            && let Some(name_length) = self.assigned_name()?
+        {
+            let offset = self.at;
+            let name = self.rest()[..name_length].to_vec();
+            self.at += name_length + 1;
+            let value = self.value()?;
+            command.assignments.push(Assignment { name, value, offset });
+            return Ok(());
+        }
+        let word = self.word()?;
+        command.words.push(word);
+        Ok(())
+    }
+
+    /// The length of `NAME` if `NAME=` stands here.
+    fn assigned_name(&self) -> Result<Option<usize>, Refusal> {
+        let rest = self.rest();
+        let length = name_length(rest);
+        if length == 0 {
+            return Ok(None);
+        }
+        let refused = |what, instead| Err(Refusal::at(self.source, self.at, what, instead));
+        match &rest[length..] {
+            [b'=', b'(', ..] => refused("an array is not read", "write one quoted value: NAME=\"a b c\""),
+            [b'=', ..] => Ok(Some(length)),
+            [b'+', b'=', ..] => {
+                refused("+= is not read (sh takes it for a command)", "write the whole value")
+            }
+            [b'[', ..] => refused("an array element is not read", "write plain NAME=value lines"),
+            _ => Ok(None),
+        }
+    }
+
+    /// The value of an assignment: also refuses what a shell expands there and nowhere else.
+    fn value(&mut self) -> Result<Word, Refusal> {
+        let word = self.word()?;
+        let text = &self.source[word.span.clone()];
+        let tilde = (text.first() == Some(&b'~')).then_some(0);
+        let after_colon = || text.windows(2).position(|pair| pair == b":~").map(|colon| colon + 1);
+        match tilde.or_else(after_colon) {
+            Some(at) => Err(Refusal::at(
+                self.source,
+                word.span.start + at,
+                "~ is expanded by a shell here",
+                "write the directory itself, or quote the value",
+            )),
+            None => Ok(word),
+        }
+    }
+
+    fn word(&mut self) -> Result<Word, Refusal> {
+        let start = self.at;
+        let mut words = Words::new(self.source, start);
+        let read = words.word();
+        self.at = words.offset();
+        Ok(Word { parts: read?, span: start..self.at })
+    }
+}
+
+/// The length of the name that stands at the beginning.
+pub(super) fn name_length(text: &[u8]) -> usize {
+    let is_name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+    match text.first() {
+        Some(first) if !first.is_ascii_digit() => text.iter().take_while(|b| is_name(b)).count(),
+        _ => 0,
+    }
+}
+
+/// Whether a text is a name, and nothing else.
+pub fn is_name(text: &[u8]) -> bool {
+    !text.is_empty() && name_length(text) == text.len()
+}

@@ -1,0 +1,171 @@
+//! Words -> values.
+
+use std::collections::BTreeMap;
+
+use crate::formats::Refusal;
+use crate::formats::shell::Context;
+use crate::formats::shell::syntax::{Part, Word};
+
+/// Names that a shell sets itself, or that mean something to bash or to dash only: neither read nor assigned.
+const SHELL_NAMES: [&[u8]; 22] = [
+    b"BASH",
+    b"EUID",
+    b"FUNCNAME",
+    b"GROUPS",
+    b"HOSTNAME",
+    b"HOSTTYPE",
+    b"IFS",
+    b"LINENO",
+    b"MACHTYPE",
+    b"OLDPWD",
+    b"OPTARG",
+    b"OPTIND",
+    b"OSTYPE",
+    b"PPID",
+    b"PS1",
+    b"PS2",
+    b"PS4",
+    b"PWD",
+    b"RANDOM",
+    b"SECONDS",
+    b"SHLVL",
+    b"UID",
+];
+
+fn is_shell_name(name: &[u8]) -> bool {
+    name == b"_" || name.starts_with(b"BASH_") || SHELL_NAMES.contains(&name)
+}
+
+/// What a name is known to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// Assigned above.
+    Value(Vec<u8>),
+    /// Uncertain since a line that could not be read.
+    LostAt {
+        /// That line, from 1.
+        line: usize,
+    },
+}
+
+/// The names assigned so far, over the environment.
+pub struct Scope<'a> {
+    source: &'a [u8],
+    context: &'a Context<'a>,
+    names: BTreeMap<Vec<u8>, Known>,
+}
+
+impl<'a> Scope<'a> {
+    /// Nothing is assigned yet.
+    pub fn new(source: &'a [u8], context: &'a Context<'a>) -> Scope<'a> {
+        Scope { source, context, names: BTreeMap::new() }
+    }
+
+    /// Assigns a name. Fails for a name that belongs to the shell.
+    pub fn assign(&mut self, name: &[u8], value: Vec<u8>, offset: usize) -> Result<(), Refusal> {
+        if is_shell_name(name) {
+            return Err(self.shell_name(name, offset));
+        }
+        self.names.insert(name.to_vec(), Known::Value(value));
+        Ok(())
+    }
+
+    /// Forgets every name but one: a line that could not be read may have assigned them.
+    pub fn lose_all_but(&mut self, kept: &[u8], line: usize) {
+        for (name, known) in &mut self.names {
+            if name != kept {
+                *known = Known::LostAt { line };
+            }
+        }
+    }
+
+    fn shell_name(&self, name: &[u8], offset: usize) -> Refusal {
+        let name = String::from_utf8_lossy(name);
+        Refusal::at(self.source, offset, format!("{name} belongs to the shell"), "use another name")
+    }
+
+    fn lookup(&self, name: &[u8], offset: usize) -> Result<Vec<u8>, Refusal> {
+        match self.names.get(name) {
+            Some(Known::Value(value)) => Ok(value.clone()),
+            Some(Known::LostAt { line }) => {
+                let what =
+                    format!("the value of {} is uncertain since line {line}", String::from_utf8_lossy(name));
+                Err(Refusal::at(self.source, offset, what, format!("correct line {line}")))
+            }
+            None if is_shell_name(name) => Err(self.shell_name(name, offset)),
+            None => Ok((self.context.environment)(name).unwrap_or_default()),
+        }
+    }
+
+    /// A word's value where a shell does not split it: in an assignment, or behind `>>`.
+    pub fn value(&self, word: &Word) -> Result<Vec<u8>, Refusal> {
+        self.value_of_parts(&word.parts)
+    }
+
+    fn value_of_parts(&self, parts: &[Part]) -> Result<Vec<u8>, Refusal> {
+        let mut value = Vec::new();
+        for part in parts {
+            match part {
+                Part::Literal(bytes) => value.extend_from_slice(bytes),
+                Part::Variable { name, default, offset, .. } => {
+                    value.extend(self.variable(name, default.as_deref(), *offset)?);
+                }
+                Part::Date { format, offset, .. } => value.extend(self.date(format.as_deref(), *offset)?),
+            }
+        }
+        Ok(value)
+    }
+
+    fn variable(&self, name: &[u8], default: Option<&[Part]>, offset: usize) -> Result<Vec<u8>, Refusal> {
+        let value = self.lookup(name, offset)?;
+        match default {
+            Some(parts) if value.is_empty() => self.value_of_parts(parts),
+            _ => Ok(value),
+        }
+    }
+
+    fn date(&self, format: Option<&[u8]>, offset: usize) -> Result<Vec<u8>, Refusal> {
+        let mut text = self.context.now.format(format.unwrap_or(DATE)).map_err(|unknown| {
+            let what = format!("date's {} is not known here", String::from_utf8_lossy(&unknown.0));
+            Refusal::at(self.source, offset, what, "use another conversion")
+        })?;
+        // A command substitution loses the newlines at its end.
+        while text.last() == Some(&b'\n') {
+            text.pop();
+        }
+        Ok(text)
+    }
+
+    /// A word as an argument that is one word whatever its variables hold; its `date`s stay, to be shown later.
+    pub fn argument(&self, word: &Word) -> Result<Vec<Part>, Refusal> {
+        let mut parts = Vec::new();
+        for part in &word.parts {
+            parts.push(match part {
+                Part::Variable { name, default, quoted, offset } => {
+                    let value = self.variable(name, default.as_deref(), *offset)?;
+                    if !quoted && !is_one_word(&value) {
+                        let name = String::from_utf8_lossy(name);
+                        let what =
+                            format!("the value of {name} is empty, or a shell would split or expand it");
+                        return Err(Refusal::at(self.source, *offset, what, format!("write \"${name}\"")));
+                    }
+                    Part::Literal(value)
+                }
+                Part::Date { format, offset, .. } => {
+                    self.date(format.as_deref(), *offset)?;
+                    part.clone()
+                }
+                Part::Literal(_) => part.clone(),
+            });
+        }
+        Ok(parts)
+    }
+}
+
+/// What `date` prints without a format, in the C locale.
+pub const DATE: &[u8] = b"%a %b %e %H:%M:%S %Z %Y";
+
+/// Whether an unquoted value is exactly one word.
+fn is_one_word(value: &[u8]) -> bool {
+    !value.is_empty() && !value.iter().any(|b| b" \t\n*?[".contains(b))
+}
