@@ -1,0 +1,81 @@
+//! Carries the steps of a push out, in order; the first failure ends it, so that nothing incomplete is announced.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::layout::{Deploy, PLUGIN_MODULE};
+use crate::machine::rsync::{self, Daemon, Limits, Remote, Statistics, Transfer};
+use crate::machine::{clock, files, terminal, trees};
+use crate::tools::rsync_push::decide::{Action, Settings};
+
+/// Carries the steps out; returns what was sent.
+pub fn apply(actions: &[Action], deploy: &Deploy, settings: &Settings) -> Result<Statistics> {
+    let mut sent = Statistics::default();
+    for action in actions {
+        log::debug!("{action:?}");
+        let statistics = act(action, deploy, settings)?;
+        sent.files += statistics.files;
+        sent.total_bytes += statistics.total_bytes;
+        sent.sent_bytes += statistics.sent_bytes;
+        sent.received_bytes += statistics.received_bytes;
+    }
+    Ok(sent)
+}
+
+fn act(action: &Action, deploy: &Deploy, settings: &Settings) -> Result<Statistics> {
+    let in_deploy = |path: &Path| deploy.dir.join(path);
+    match action {
+        Action::WaitForNextSecond => clock::pause_until_next_second(),
+        Action::CheckMonitor => {
+            return transfer(settings, Limits::SMALL, &|remote| Transfer::List(remote), "");
+        }
+        Action::CopyTo(from, to) => {
+            create_parent(&in_deploy(to))?;
+            trees::copy_directory(&in_deploy(from), &in_deploy(to))?;
+        }
+        Action::MoveTo(from, to) => {
+            create_parent(&in_deploy(to))?;
+            files::rename(&in_deploy(from), &in_deploy(to))?;
+        }
+        Action::Remove(path) => files::remove_tree(&in_deploy(path))?,
+        Action::WriteSuccess(version) => {
+            create_parent(&deploy.success())?;
+            files::overwrite(&deploy.success(), format!("{version}\n").as_bytes())?;
+        }
+        Action::Send { from, names, recursive, to } => {
+            let send = |to: Remote| Transfer::Send {
+                from: in_deploy(from),
+                names: names.clone(),
+                recursive: *recursive,
+                to,
+            };
+            return transfer(settings, Limits::MODEL, &send, &format!("{to}/"));
+        }
+        Action::SendEnvSh => {
+            let send = |to: Remote| Transfer::SendFile { from: deploy.env_sh(), to };
+            transfer(settings, Limits::SMALL, &send, ".env.sh")?;
+        }
+        Action::SendSuccess => {
+            let send = |to: Remote| Transfer::SendFile { from: deploy.success(), to };
+            transfer(settings, Limits::SMALL, &send, "success")?;
+        }
+        Action::Warn(line) => terminal::complain(super::PROGRAM, line),
+    }
+    Ok(Statistics::default())
+}
+
+fn create_parent(path: &Path) -> Result<()> {
+    path.parent().map_or(Ok(()), files::create_directories)
+}
+
+/// A transfer to a path below the model's upload.
+fn transfer(
+    settings: &Settings,
+    limits: Limits,
+    make: &dyn Fn(Remote) -> Transfer,
+    below: &str,
+) -> Result<Statistics> {
+    let daemon = Daemon { host: settings.monitor.clone(), port: settings.port };
+    let remote = Remote { module: PLUGIN_MODULE, path: format!("{}/{below}", settings.model) };
+    rsync::run(&daemon, &make(remote), limits)
+}

@@ -1,0 +1,340 @@
+//! What a push does, as a pure function of what was observed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::names::{Address, ModelName, Port};
+use crate::time::LocalTime;
+use crate::tools::rsync_push::cli::Source;
+use crate::version::Version;
+
+/// env.sh, validated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The monitor's address.
+    pub monitor: Address,
+    /// Its rsync daemon's port.
+    pub port: Port,
+    /// The model.
+    pub model: ModelName,
+}
+
+/// One directory that may be pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// Relative to the deploy directory, as messages name it.
+    pub name: &'static str,
+    /// The names in it that do not begin with a dot, as the glob `*` takes them; `None` where it is missing.
+    pub entries: Option<Vec<Item>>,
+}
+
+/// A name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The name.
+    pub name: OsString,
+    /// What it is.
+    pub kind: ItemKind,
+}
+
+/// What rsync does with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ItemKind {
+    /// Sent.
+    File,
+    /// Sent with `-r`, otherwise skipped.
+    Directory,
+    /// Skipped always: links and special files.
+    Skipped,
+}
+
+/// What a push looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// Local time.
+    pub now: LocalTime,
+    /// The version of the previous push, from online/success; `Some(None)` where that holds none.
+    pub previous: Option<Option<Version>>,
+    /// online/release.
+    pub online_release: Directory,
+    /// online/data.
+    pub online_data: Directory,
+    /// release.
+    pub deploy_release: Directory,
+    /// data.
+    pub deploy_data: Directory,
+    /// Whether online/lib is there.
+    pub has_online_lib: bool,
+}
+
+/// One step. `apply` carries them out in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Wait for the next second: the clock still shows the previous push's version.
+    WaitForNextSecond,
+    /// See that the monitor answers and knows the model, before anything is changed here.
+    CheckMonitor,
+    /// Copy a directory to the backup. Both names are relative to the deploy directory.
+    CopyTo(PathBuf, PathBuf),
+    /// Move a directory to the backup.
+    MoveTo(PathBuf, PathBuf),
+    /// Remove a directory.
+    Remove(PathBuf),
+    /// Write the version to online/success.
+    WriteSuccess(Version),
+    /// Send names of a directory; recursive or not.
+    Send {
+        /// The local directory, relative to the deploy directory.
+        from: PathBuf,
+        /// The names in it.
+        names: Vec<OsString>,
+        /// Whether directories are descended into.
+        recursive: bool,
+        /// `lib` or `data`, below the model's upload.
+        to: &'static str,
+    },
+    /// Send env.sh as the dot file that the monitor reads the members from.
+    SendEnvSh,
+    /// Announce the upload: send online/success.
+    SendSuccess,
+    /// A line for the operator.
+    Warn(String),
+}
+
+/// The steps of `rsync-push update`, in the order of rsync.sh.
+///
+/// Fails, and nothing is to be done, when what is to be pushed is incomplete.
+pub fn decide(observed: &Observed, settings: &Settings, named: Option<Source>) -> Result<Vec<Action>> {
+    let source = source(observed, named)?;
+    let (release, data) = match source {
+        Source::Online => (&observed.online_release, &observed.online_data),
+        Source::Deploy => (&observed.deploy_release, &observed.deploy_data),
+    };
+    let libraries = libraries(release, settings)?;
+    let data_names = data_names(data)?;
+    let (version, wait) = version(observed)?;
+
+    let mut actions = vec![Action::CheckMonitor];
+    actions.extend(wait);
+    actions.extend(backups(observed, source, &version));
+    if source == Source::Deploy {
+        for (from, to) in [("release", "online/lib"), ("data", "online/data")] {
+            actions.extend([Action::Remove(to.into()), Action::CopyTo(from.into(), to.into())]);
+        }
+    }
+    for directory in [release, data] {
+        actions.extend(skipped(directory).map(Action::Warn));
+    }
+    let lib = match source {
+        Source::Online => "online/release",
+        Source::Deploy => "online/lib",
+    };
+    actions.extend([
+        Action::WriteSuccess(version),
+        Action::Send { from: lib.into(), names: libraries, recursive: false, to: "lib" },
+        Action::Send { from: "online/data".into(), names: data_names, recursive: true, to: "data" },
+        Action::SendEnvSh,
+        Action::SendSuccess,
+    ]);
+    Ok(actions)
+}
+
+/// Which layout is pushed (contract section 3): the newer one is used when online/release does not exist.
+fn source(observed: &Observed, named: Option<Source>) -> Result<Source> {
+    let online = observed.online_release.entries.is_some();
+    let deploy = observed.deploy_release.entries.is_some();
+    match (named, online, deploy) {
+        (Some(source), ..) => Ok(source),
+        (None, true, true) => Err(Error::usage(
+            "both online/release and release are here; say which one to push with --source online or --source deploy",
+        )),
+        (None, true, false) => Ok(Source::Online),
+        (None, false, true) => Ok(Source::Deploy),
+        (None, false, false) => Err(Error::failed(
+            "there is neither online/release nor release here; run in the model's deploy directory, or name it with --dir",
+        )),
+    }
+}
+
+/// The names that `release/*` sends without `-r`: regular files. `<modulename>.so` must be one of them.
+fn libraries(release: &Directory, settings: &Settings) -> Result<Vec<OsString>> {
+    let needed = format!("{}.so", settings.model);
+    let items = release.entries.as_deref().unwrap_or_default();
+    let library = items.iter().find(|item| item.name.to_str() == Some(needed.as_str()));
+    let dir = release.name;
+    match library.map(|item| item.kind) {
+        Some(ItemKind::File) => {}
+        Some(_) => {
+            return Err(Error::failed(format!(
+                "{dir}/{needed} is not a regular file, and rsync would skip it; put the library itself there"
+            )));
+        }
+        None => {
+            return Err(Error::failed(format!(
+                "there is no {dir}/{needed}; put it there, or correct modulename in env.sh (it is {})",
+                settings.model
+            )));
+        }
+    }
+    Ok(items.iter().filter(|item| item.kind == ItemKind::File).map(|item| item.name.clone()).collect())
+}
+
+/// The names that `data/*` sends with `-r`. No success without data (defect 18).
+fn data_names(data: &Directory) -> Result<Vec<OsString>> {
+    let Some(items) = &data.entries else {
+        return Err(Error::failed(format!("there is no {}; put the model's parameters there", data.name)));
+    };
+    let names: Vec<OsString> =
+        items.iter().filter(|item| item.kind != ItemKind::Skipped).map(|item| item.name.clone()).collect();
+    if names.is_empty() {
+        let name = data.name;
+        return Err(Error::failed(format!(
+            "{name} is empty; put the model's parameters there (an empty file, if it has none)"
+        )));
+    }
+    Ok(names)
+}
+
+fn skipped(directory: &Directory) -> impl Iterator<Item = String> {
+    let items = directory.entries.as_deref().unwrap_or_default();
+    items.iter().filter(|item| item.kind == ItemKind::Skipped).map(|item| {
+        let name = item.name.to_string_lossy();
+        format!("{}/{name} is a link or a special file; rsync does not send it", directory.name)
+    })
+}
+
+/// Local time; one second later when the previous push was made within this second, so that no version is used twice.
+fn version(observed: &Observed) -> Result<(Version, Option<Action>)> {
+    let clock = |time: &LocalTime| {
+        time.version().ok_or_else(|| Error::failed("the clock shows no year of four digits; set it"))
+    };
+    let now = clock(&observed.now)?;
+    match &observed.previous {
+        Some(Some(previous)) if *previous == now => {
+            let later = LocalTime {
+                instant: observed.now.instant + chrono::TimeDelta::seconds(1),
+                zone: observed.now.zone.clone(),
+            };
+            Ok((clock(&later)?, Some(Action::WaitForNextSecond)))
+        }
+        Some(Some(previous)) if previous.as_str().len() == 14 && *previous > now => {
+            Err(Error::failed(format!(
+                "the clock shows {now}, earlier than the previous push {previous}; set the clock, or remove online/success"
+            )))
+        }
+        _ => Ok((now, None)),
+    }
+}
+
+/// legacy: rsync.sh, 2. The first push has nothing to back up.
+fn backups(observed: &Observed, source: Source, version: &Version) -> Vec<Action> {
+    if observed.previous.is_none() {
+        return Vec::new();
+    }
+    let to = |kind: &str| PathBuf::from(format!("backup/{kind}/bak-{version}"));
+    match source {
+        Source::Online => vec![
+            Action::CopyTo("online/data".into(), to("data")),
+            Action::CopyTo("online/release".into(), to("lib")),
+        ],
+        Source::Deploy => {
+            let mut actions = Vec::new();
+            if observed.online_data.entries.is_some() {
+                actions.push(Action::MoveTo("online/data".into(), to("data")));
+            }
+            if observed.has_online_lib {
+                actions.push(Action::MoveTo("online/lib".into(), to("lib")));
+            }
+            actions
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(names: &[&str]) -> Option<Vec<Item>> {
+        Some(names.iter().map(|name| Item { name: name.into(), kind: ItemKind::File }).collect())
+    }
+
+    fn observed() -> Observed {
+        let instant = chrono::DateTime::parse_from_rfc3339("2018-04-13T19:22:58+08:00").unwrap();
+        Observed {
+            now: LocalTime { instant, zone: "CST".to_owned() },
+            previous: None,
+            online_release: Directory { name: "online/release", entries: files(&["m.so"]) },
+            online_data: Directory { name: "online/data", entries: files(&["a"]) },
+            deploy_release: Directory { name: "release", entries: None },
+            deploy_data: Directory { name: "data", entries: None },
+            has_online_lib: false,
+        }
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            monitor: Address::parse(b"10.77.136.198").unwrap(),
+            port: Port::RSYNC,
+            model: ModelName::parse(b"m").unwrap(),
+        }
+    }
+
+    fn version_written(actions: &[Action]) -> String {
+        let written = actions.iter().find_map(|action| match action {
+            Action::WriteSuccess(version) => Some(version.to_string()),
+            _ => None,
+        });
+        written.unwrap()
+    }
+
+    #[test]
+    fn success_is_announced_last_and_after_everything_else() {
+        let actions = decide(&observed(), &settings(), None).unwrap();
+        assert_eq!(actions.first(), Some(&Action::CheckMonitor));
+        assert_eq!(actions.last(), Some(&Action::SendSuccess));
+    }
+
+    #[test]
+    fn two_pushes_of_one_second_get_two_versions() {
+        let mut observed = observed();
+        observed.previous = Some(Version::announced_in(b"20180413192258"));
+        let actions = decide(&observed, &settings(), None).unwrap();
+        assert!(actions.contains(&Action::WaitForNextSecond));
+        assert_eq!(version_written(&actions), "20180413192259");
+    }
+
+    #[test]
+    fn a_clock_that_went_back_is_an_error() {
+        let mut observed = observed();
+        observed.previous = Some(Version::announced_in(b"20180413202258"));
+        assert!(
+            decide(&observed, &settings(), None)
+                .unwrap_err()
+                .to_string()
+                .contains("earlier than the previous push")
+        );
+    }
+
+    #[test]
+    fn the_first_push_backs_nothing_up() {
+        let actions = decide(&observed(), &settings(), None).unwrap();
+        assert!(!actions.iter().any(|a| matches!(a, Action::CopyTo(..) | Action::MoveTo(..))));
+    }
+
+    #[test]
+    fn what_cannot_make_a_model_is_refused_before_anything_is_done() {
+        let refused = |change: fn(&mut Observed)| {
+            let mut observed = observed();
+            change(&mut observed);
+            decide(&observed, &settings(), None).unwrap_err().to_string()
+        };
+        assert!(
+            refused(|o| o.online_release.entries = files(&["other.so"])).contains("no online/release/m.so")
+        );
+        assert!(refused(|o| o.online_release.entries = None).contains("neither online/release nor release"));
+        assert!(refused(|o| o.online_data.entries = None).contains("there is no online/data"));
+        assert!(refused(|o| o.online_data.entries = files(&[])).contains("online/data is empty"));
+        assert!(refused(|o| o.deploy_release.entries = files(&["m.so"])).contains("--source"));
+    }
+}

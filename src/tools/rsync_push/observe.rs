@@ -1,0 +1,81 @@
+//! Reads what a push needs: machine -> facts.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::formats::env_sh::EnvSh;
+use crate::formats::shell::Context;
+use crate::layout::Deploy;
+use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind};
+use crate::machine::{clock, environment};
+use crate::names::{Address, ModelName, Port};
+use crate::tools::rsync_push::decide::{Directory, Item, ItemKind, Observed, Settings};
+use crate::version::Version;
+
+/// Reads and validates env.sh.
+pub fn settings(deploy: &Deploy) -> Result<Settings> {
+    let path = deploy.env_sh();
+    let Some(source) = files::read_if_exists(&path, CONFIGURATION_LIMIT)? else {
+        let path = path.display();
+        return Err(Error::usage(format!(
+            "{path} is not there; run in the model's deploy directory, or name it with --dir"
+        )));
+    };
+    let now = clock::now();
+    let context = Context { environment: &environment::variable, now: &now };
+    let env = EnvSh::parse(&source, &context).map_err(|refusal| Error::refused(&path, &refusal))?;
+    Ok(Settings {
+        monitor: needed(&env, &path, "monitor", Address::parse)?,
+        model: needed(&env, &path, "modulename", ModelName::parse)?,
+        port: match env.get("rsyncport").filter(|port| !port.is_empty()) {
+            Some(_) => needed(&env, &path, "rsyncport", Port::parse)?,
+            None => Port::RSYNC,
+        },
+    })
+}
+
+fn needed<T>(env: &EnvSh, path: &Path, key: &str, parse: impl Fn(&[u8]) -> Result<T>) -> Result<T> {
+    match env.get(key).filter(|value| !value.is_empty()) {
+        Some(value) => {
+            let line = env.line_of(key).unwrap_or(1);
+            parse(value).map_err(|e| e.context(format!("{}:{line}: {key}", path.display())))
+        }
+        None => Err(Error::usage(format!("{}: {key} is not set; add a line {key}=...", path.display()))),
+    }
+}
+
+/// Looks at the deploy directory.
+pub fn observe(deploy: &Deploy) -> Result<Observed> {
+    let directory = |name: &'static str| -> Result<Directory> {
+        let path = deploy.dir.join(name);
+        let entries = if files::is_directory(&path) { Some(items(&path)?) } else { None };
+        Ok(Directory { name, entries })
+    };
+    let success = files::read_if_exists(&deploy.success(), CONFIGURATION_LIMIT)?;
+    Ok(Observed {
+        now: clock::now(),
+        previous: success.map(|content| Version::announced_in(&content)),
+        online_release: directory("online/release")?,
+        online_data: directory("online/data")?,
+        deploy_release: directory("release")?,
+        deploy_data: directory("data")?,
+        has_online_lib: files::is_directory(&deploy.dir.join("online/lib")),
+    })
+}
+
+fn items(dir: &Path) -> Result<Vec<Item>> {
+    let mut items = Vec::new();
+    for name in files::names_in(dir)? {
+        if name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let kind = match files::facts(&dir.join(&name))?.map(|facts| facts.kind) {
+            Some(Kind::File) => ItemKind::File,
+            Some(Kind::Directory) => ItemKind::Directory,
+            Some(Kind::Link | Kind::Special) => ItemKind::Skipped,
+            None => continue,
+        };
+        items.push(Item { name, kind });
+    }
+    Ok(items)
+}
