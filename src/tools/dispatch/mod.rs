@@ -1,7 +1,102 @@
-//! TODO
-use std::process::ExitCode;
+//! `dispatch`: replaces dispatch.sh and, with `--all`, dispatchserver.sh (contract section 3).
+//!
+//! Reads `datamining_plugin/MODEL/` (the upload), `datamining_service/MODEL/` and the member list; writes
+//! `plugin/VERSION/`, `config_*/service.conf`, `status` and, as dot files, its lock and journal; removes `success` and
+//! `status` when every member confirmed, or after 20 minutes. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong
+//! usage or bad input file, 75 another run holds the lock.
 
-/// TODO
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::layout::Monitor;
+use crate::machine::locks::{Lock, Wait};
+use crate::machine::{environment, files, terminal};
+use crate::time::Seconds;
+
+mod all;
+mod apply;
+mod cli;
+mod decide;
+mod journal;
+mod observe;
+
+use apply::Say;
+use cli::{Cli, Request, Target};
+use decide::{check, update};
+use observe::Site;
+
+const PROGRAM: &str = "dispatch";
+
+/// Runs `dispatch` with the process's arguments.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    super::start(PROGRAM, run)
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let (request, wait) = cli.request()?;
+    let wait = match wait {
+        Some(Seconds(seconds)) => Wait::AtMost(Duration::from_secs(seconds.unsigned_abs())),
+        None => Wait::No,
+    };
+    let monitor = Monitor { root: environment::monitor_root()? };
+    match request {
+        Request::One(target) => {
+            check_mounted(&monitor)?;
+            tick(&monitor, &target, wait, &mut |line| {
+                terminal::say(line);
+                Ok(())
+            })
+        }
+        Request::All(registry) => all::run(&monitor, registry, wait),
+    }
+}
+
+/// A tree that is not mounted must not look like "no models" (defect 24).
+fn check_mounted(monitor: &Monitor) -> Result<()> {
+    for dir in [monitor.uploads(), monitor.services()] {
+        if !files::is_directory(&dir) {
+            let dir = dir.display();
+            return Err(Error::failed(format!(
+                "{dir} is not a directory; mount it, or correct MONITOR_ROOT"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// One model's tick: fUpdateVersion, then fCheckVersion, as dispatch.sh runs them. The second runs even if the first
+/// failed; the first error is returned.
+fn tick(monitor: &Monitor, target: &Target, wait: Wait, say: Say) -> Result<()> {
+    let site = Site::new(monitor, target);
+    if !site.has_work()? {
+        return check_registered(&site, target);
+    }
+    let _lock = Lock::take(&site.service.lock(), wait)?;
+    let dispatched = site.journal()?.map(|journal| journal.success);
+    apply::settle_removal(dispatched, &site)?;
+    let updated = update_version(&site, target, say);
+    let checked = check_version(&site, target, say);
+    updated.and(checked)
+}
+
+fn update_version(site: &Site, target: &Target, say: Say) -> Result<()> {
+    let (facts, entries) = site.update_facts(target)?;
+    let plan = update::update(&facts, target)?;
+    apply::apply(&plan, site, &entries, say)
+}
+
+fn check_version(site: &Site, target: &Target, say: Say) -> Result<()> {
+    let plan = check::check(&site.check_facts(target)?, target);
+    apply::apply(&plan, site, &[], say)
+}
+
+fn check_registered(site: &Site, target: &Target) -> Result<()> {
+    if files::is_directory(&site.service.dir) {
+        return Ok(());
+    }
+    let (model, dir) = (&target.model, site.service.dir.display());
+    Err(Error::failed(format!(
+        "{model}: {dir} is not there; run add_dispatch_docker, or comment its stanza out"
+    )))
 }

@@ -1,0 +1,125 @@
+//! `dispatch --all`: every stanza of the registry in one process, the registry read as data and never executed.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Exit, Result};
+use crate::formats::dispatchserver_sh::{Registry, Step};
+use crate::formats::shell::Context;
+use crate::layout::{self, Monitor};
+use crate::machine::files::{self, Appender};
+use crate::machine::locks::{Lock, Wait};
+use crate::machine::{clock, environment, terminal};
+use crate::tools::dispatch::cli::Target;
+
+/// The largest registry that is read, in bytes: a stanza has about 400.
+const REGISTRY_LIMIT: u64 = 1 << 30;
+
+/// Does every stanza. What cannot be read or fails is reported, and the others go on; the gravest failure is the run's.
+pub fn run(monitor: &Monitor, registry: Option<PathBuf>, wait: Wait) -> Result<()> {
+    super::check_mounted(monitor)?;
+    let path = registry.unwrap_or_else(|| monitor.registry());
+    let source = files::read(&path, REGISTRY_LIMIT)?;
+    let _lock = Lock::take(&layout::lock_of(&path), wait)?;
+    let now = clock::now();
+    let registry = Registry::parse(&source, &Context { environment: &environment::variable, now: &now });
+    let mut tick = Tick { monitor, path: &path, wait, logs: Logs::beside(&path), problems: Vec::new() };
+    for step in registry.steps() {
+        tick.step(step);
+    }
+    summary(&tick.problems)
+}
+
+/// One run over the registry.
+struct Tick<'a> {
+    monitor: &'a Monitor,
+    path: &'a Path,
+    wait: Wait,
+    logs: Logs,
+    problems: Vec<Exit>,
+}
+
+impl Tick<'_> {
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Log { text, file, .. } => {
+                let line = text.render(&clock::now());
+                if let Err(error) = self.logs.append(file, &line) {
+                    self.report(None, error);
+                }
+            }
+            Step::Unreadable(refusal) => self.report(None, Error::refused(self.path, refusal)),
+            Step::Dispatch { line, model, prefix, so_name, log } => {
+                let place = || format!("{}:{line}", self.path.display());
+                match Target::parse(model, prefix, so_name) {
+                    Ok(target) => self.dispatch(&target, log.as_deref()),
+                    Err(error) => {
+                        let error = error.context(place());
+                        self.report(log.as_deref(), error);
+                    }
+                }
+            }
+        }
+    }
+
+    fn dispatch(&mut self, target: &Target, log: Option<&[u8]>) {
+        let logs = &mut self.logs;
+        let mut say = |line: &str| match log {
+            Some(file) => logs.append(file, format!("{line}\n").as_bytes()),
+            None => {
+                terminal::say(line);
+                Ok(())
+            }
+        };
+        if let Err(error) = super::tick(self.monitor, target, self.wait, &mut say) {
+            self.report(log, error);
+        }
+    }
+
+    /// A problem goes to standard error, and to the model's log: under cron standard error is often thrown away.
+    fn report(&mut self, log: Option<&[u8]>, error: Error) {
+        terminal::complain(super::PROGRAM, &error);
+        if let Some(file) = log {
+            let line = format!("{}: {error}\n", super::PROGRAM);
+            if let Err(error) = self.logs.append(file, line.as_bytes()) {
+                terminal::complain(super::PROGRAM, &error);
+            }
+        }
+        self.problems.push(error.exit);
+    }
+}
+
+/// The log files that the registry names, each opened once. A relative name is relative to the registry's directory,
+/// where cron's line changes to before it runs the script.
+struct Logs {
+    base: PathBuf,
+    open: BTreeMap<Vec<u8>, Appender>,
+}
+
+impl Logs {
+    fn beside(registry: &Path) -> Logs {
+        let base = registry.parent().unwrap_or(Path::new("")).to_path_buf();
+        Logs { base, open: BTreeMap::new() }
+    }
+
+    fn append(&mut self, file: &[u8], bytes: &[u8]) -> Result<()> {
+        if !self.open.contains_key(file) {
+            let appender = Appender::open(&self.base.join(OsStr::from_bytes(file)))?;
+            self.open.insert(file.to_vec(), appender);
+        }
+        self.open.get_mut(file).map_or(Ok(()), |appender| appender.append(bytes))
+    }
+}
+
+/// Every problem was reported already: what remains is the exit code.
+fn summary(problems: &[Exit]) -> Result<()> {
+    match problems.iter().max() {
+        None => Ok(()),
+        Some(&exit) => Err(Error::with_exit(
+            exit,
+            format!("{} problems, see above; the other models are done", problems.len()),
+        )),
+    }
+}

@@ -1,0 +1,114 @@
+//! Carries the actions out, in order.
+
+use crate::error::{Error, Result};
+use crate::identity::Identity;
+use crate::machine::files;
+use crate::machine::trees::{self, Entry};
+use crate::tools::dispatch::decide::{Action, Plan};
+use crate::tools::dispatch::observe::Site;
+use crate::version::Version;
+
+/// Where the lines for the log go.
+pub type Say<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
+
+/// Whether the plan goes on after an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    /// A script began an upgrade at the same instant: it is its upgrade now.
+    Yield,
+}
+
+/// Carries a plan out. A failure in its first part is taken back; one in its second is left for the next tick.
+pub fn apply(plan: &Plan, site: &Site, entries: &[Entry], say: Say) -> Result<()> {
+    for action in &plan.prepare {
+        match act(action, site, entries, say) {
+            Ok(Next::GoOn) => {}
+            Ok(Next::Yield) => return Ok(()),
+            Err(error) => {
+                for action in &plan.undo {
+                    // The first error is the one to show; what is left over is found by the next tick.
+                    if let Err(error) = act(action, site, entries, say) {
+                        log::debug!("{error}");
+                    }
+                }
+                return Err(error);
+            }
+        }
+    }
+    plan.commit.iter().try_for_each(|action| act(action, site, entries, say).map(drop))
+}
+
+fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next> {
+    log::debug!("{action:?}");
+    let service = &site.service;
+    match action {
+        Action::Record(journal) => {
+            files::replace_atomically(&service.journal(), journal.to_string().as_bytes())?;
+        }
+        Action::MarkInFlight(version) => {
+            if !files::create_exclusively(&service.status(), format!("{version}\n").as_bytes())? {
+                files::remove_if_exists(&service.journal())?;
+                return Ok(Next::Yield);
+            }
+        }
+        Action::MarkInFlightAgain(version) => {
+            files::replace_atomically(&service.status(), format!("{version}\n").as_bytes())?;
+        }
+        Action::DiscardPublished(version) => {
+            let aside = service.discarded(version);
+            files::remove_tree(&aside)?;
+            files::rename(&service.version(version), &aside)?;
+            files::remove_tree(&aside)?;
+        }
+        Action::Stage(version) => stage(version, site, entries)?,
+        Action::DiscardStaged(version) => files::remove_tree(&service.staging(version))?,
+        Action::Publish(version) => files::rename(&service.staging(version), &service.version(version))?,
+        Action::ReplaceConfiguration(configuration) => {
+            files::replace_atomically(&configuration.path, &configuration.bytes)?;
+        }
+        Action::RemoveSuccess(identity) => remove_success(*identity, site)?,
+        Action::RemoveStatus => files::remove_if_exists(&service.status())?,
+        Action::RemoveJournal => files::remove_if_exists(&service.journal())?,
+        Action::Say(line) => say(line)?,
+        Action::Fail(error) => return Err(error.clone()),
+    }
+    Ok(Next::GoOn)
+}
+
+/// Copies the surveyed upload, then looks again: an upload that changed meanwhile would be half old, half new (defect 5).
+fn stage(version: &Version, site: &Site, entries: &[Entry]) -> Result<()> {
+    let staging = site.service.staging(version);
+    files::remove_tree(&staging)?;
+    files::create_directories(&staging)?;
+    trees::copy(&site.upload.dir, entries, &staging)?;
+    if trees::survey(&site.upload.dir)? != entries {
+        return Err(Error::failed(format!(
+            "{} changed while it was copied, so nothing was published; the next tick tries again",
+            site.upload.dir.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Removes `success` if it still is the upload that was dispatched. It is taken out of the way first and looked at then,
+/// so that a push that replaces it at this very instant is not lost (defect 4).
+fn remove_success(dispatched: Identity, site: &Site) -> Result<()> {
+    let aside = site.upload.success_being_removed();
+    if files::facts(&site.upload.success())?.is_none() {
+        return Ok(());
+    }
+    files::rename(&site.upload.success(), &aside)?;
+    settle_removal(Some(dispatched), site)
+}
+
+/// Finishes the removal of a `success` that was taken out of the way, also for a run that died there: the one that was
+/// dispatched goes, any other is put back unless a newer one has arrived.
+pub fn settle_removal(dispatched: Option<Identity>, site: &Site) -> Result<()> {
+    let aside = site.upload.success_being_removed();
+    let Some(facts) = files::facts(&aside)? else { return Ok(()) };
+    if dispatched != Some(facts.identity) {
+        files::link_unless_exists(&aside, &site.upload.success())?;
+    }
+    files::remove_if_exists(&aside)
+}

@@ -1,0 +1,222 @@
+//! fCheckVersion: ends an upgrade that every member confirmed, or that takes too long.
+
+use crate::error::Error;
+use crate::names::Address;
+use crate::time::Seconds;
+use crate::tools::dispatch::cli::Target;
+use crate::tools::dispatch::decide::{Action, CheckFacts, Members, Plan, Status, Success, is_about};
+use crate::tools::dispatch::journal::{Journal, Phase};
+
+/// An upgrade older than this is given up (contract section 3, fCheckVersion).
+const GIVEN_UP_AFTER: Seconds = Seconds(20 * 60);
+
+/// fCheckVersion.
+pub fn check(facts: &CheckFacts, target: &Target) -> Plan {
+    let Some(status) = &facts.status else { return Plan::default() };
+    let ours = facts.journal.as_ref().filter(|journal| is_about(journal, Some(status)));
+    if ours.is_some_and(|journal| journal.phase == Phase::Publishing) {
+        // Not announced yet: the next tick resumes it, however long that takes (defect 3).
+        return Plan::default();
+    }
+    let announced = facts.announced.clone().unwrap_or_default();
+    let version = String::from_utf8_lossy(&announced).into_owned();
+    let model = &target.model;
+    let late: Vec<&Address> = match &facts.members {
+        Members::Known(members) => members
+            .iter()
+            .filter(|(_, report)| !confirms(report.as_deref(), &announced))
+            .map(|(a, _)| a)
+            .collect(),
+        Members::Unknown | Members::Unreadable(_) => Vec::new(),
+    };
+    let commit = match &facts.members {
+        Members::Known(members) if late.is_empty() => {
+            let mut actions = end(facts, status, ours);
+            actions.push(Action::Say(format!("{model}: all {} members have {version}", members.len())));
+            actions
+        }
+        _ if status.age > GIVEN_UP_AFTER => {
+            let mut actions = end(facts, status, ours);
+            actions.push(Action::Fail(given_up(target, &version, &facts.members, &late)));
+            actions
+        }
+        Members::Unreadable(error) => vec![Action::Fail(error.clone())],
+        Members::Unknown => vec![Action::Say(format!(
+            "{model}: members unknown: no scripts/dispatch/conf/{model}.env.sh; write one with add_dispatch_docker --members"
+        ))],
+        Members::Known(members) => vec![Action::Say(format!(
+            "{model}: {} of {} members have {version}; waiting for {}",
+            members.len() - late.len(),
+            members.len(),
+            listed(&late)
+        ))],
+    };
+    Plan { commit, ..Plan::default() }
+}
+
+/// legacy: dispatch.sh, fCheckVersion: the text of the report, as `$(cat ...)` reads it, equals the version.
+fn confirms(report: Option<&[u8]>, announced: &[u8]) -> bool {
+    let text = report.map(|bytes| {
+        let end = bytes.iter().rposition(|b| *b != b'\n').map_or(0, |last| last + 1);
+        &bytes[..end]
+    });
+    text == Some(announced)
+}
+
+/// Ends an upgrade: `success` first, so that a run killed in between leaves an upgrade that ends at the next tick.
+fn end(facts: &CheckFacts, status: &Status, ours: Option<&Journal>) -> Vec<Action> {
+    let mut actions = Vec::new();
+    if let Some(success) = facts.success.as_ref().filter(|s| was_dispatched(s, status, ours, facts)) {
+        actions.push(Action::RemoveSuccess(success.identity));
+    }
+    actions.extend([Action::RemoveStatus, Action::RemoveJournal]);
+    actions
+}
+
+/// Whether a `success` is the one whose upload this upgrade published; a later one stays (defect 4).
+fn was_dispatched(success: &Success, status: &Status, ours: Option<&Journal>, facts: &CheckFacts) -> bool {
+    match (ours, &success.announces) {
+        (Some(journal), _) => journal.success == success.identity,
+        // A script's upgrade: it wrote no identity down.
+        (None, Some(version)) => facts.announced.as_deref() == Some(version.as_str().as_bytes()),
+        (None, None) => success.age >= status.age,
+    }
+}
+
+fn given_up(target: &Target, version: &str, members: &Members, late: &[&Address]) -> Error {
+    let minutes = GIVEN_UP_AFTER.0 / 60;
+    let who = match members {
+        Members::Known(all) => format!("late: {} ({} of {})", listed(late), late.len(), all.len()),
+        Members::Unknown | Members::Unreadable(_) => {
+            "who is late is unknown without a member list".to_owned()
+        }
+    };
+    Error::failed(format!(
+        "{}: gave up waiting for {version} after {minutes} minutes, {who}; look at those members' polling logs",
+        target.model
+    ))
+}
+
+fn listed(addresses: &[&Address]) -> String {
+    const SHOWN: usize = 20;
+    let mut text = addresses.iter().take(SHOWN).map(|a| a.as_str()).collect::<Vec<_>>().join(", ");
+    if addresses.len() > SHOWN {
+        text.push_str(&format!(" and {} more", addresses.len() - SHOWN));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+    use crate::version::Version;
+
+    const V: &str = "20180413192258";
+
+    fn identity(inode: u64) -> Identity {
+        Identity { device: 1, inode, modified_ns: 0, size: 15 }
+    }
+
+    fn members(reports: &[Option<&str>]) -> Members {
+        let address = |n: usize| Address::parse(format!("10.0.0.{n}").as_bytes()).unwrap();
+        let reports = reports.iter().enumerate();
+        Members::Known(
+            reports.map(|(n, r)| (address(n + 1), r.map(|text| text.as_bytes().to_vec()))).collect(),
+        )
+    }
+
+    /// An upgrade to V that this toolkit announced a minute ago.
+    fn facts(reports: &[Option<&str>]) -> CheckFacts {
+        let version = Version::parse(V.as_bytes()).unwrap();
+        CheckFacts {
+            status: Some(Status { age: Seconds(60), version: Some(version.clone()) }),
+            success: Some(Success {
+                identity: identity(7),
+                age: Seconds(90),
+                announces: Some(version.clone()),
+            }),
+            journal: Some(Journal { phase: Phase::Announced, version, success: identity(7) }),
+            announced: Some(V.as_bytes().to_vec()),
+            members: members(reports),
+        }
+    }
+
+    fn checked(facts: &CheckFacts) -> Vec<Action> {
+        check(facts, &Target::parse(b"m", b"/w", b"m.so").unwrap()).commit
+    }
+
+    fn said(actions: &[Action]) -> String {
+        match actions.last() {
+            Some(Action::Say(line)) => line.clone(),
+            Some(Action::Fail(error)) => error.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_upgrade_ends_when_every_member_confirmed() {
+        let actions = checked(&facts(&[Some("20180413192258\n"), Some(V)]));
+        assert_eq!(
+            actions[..3],
+            [Action::RemoveSuccess(identity(7)), Action::RemoveStatus, Action::RemoveJournal]
+        );
+        assert_eq!(said(&actions), "m: all 2 members have 20180413192258");
+    }
+
+    #[test]
+    fn it_waits_for_a_member_that_differs_or_never_reported() {
+        for late in [None, Some("20170101000000\n"), Some("")] {
+            let actions = checked(&facts(&[Some(V), late]));
+            assert_eq!(said(&actions), "m: 1 of 2 members have 20180413192258; waiting for 10.0.0.2");
+            assert_eq!(actions.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_push_that_arrived_during_the_upgrade_stays() {
+        let mut facts = facts(&[Some(V)]);
+        facts.success.as_mut().unwrap().identity = identity(8);
+        assert_eq!(checked(&facts)[..2], [Action::RemoveStatus, Action::RemoveJournal]);
+    }
+
+    #[test]
+    fn after_twenty_minutes_it_is_given_up_and_the_late_members_are_named() {
+        let mut facts = facts(&[Some(V), None]);
+        facts.status.as_mut().unwrap().age = Seconds(1200);
+        assert!(said(&checked(&facts)).contains("waiting for"));
+        facts.status.as_mut().unwrap().age = Seconds(1201);
+        let actions = checked(&facts);
+        assert_eq!(actions[0], Action::RemoveSuccess(identity(7)));
+        assert!(
+            said(&actions)
+                .contains("gave up waiting for 20180413192258 after 20 minutes, late: 10.0.0.2 (1 of 2)")
+        );
+    }
+
+    #[test]
+    fn without_a_member_list_it_stays_in_flight_until_its_time_is_up() {
+        let mut facts = facts(&[]);
+        facts.members = Members::Unknown;
+        assert!(said(&checked(&facts)).contains("members unknown"));
+        facts.status.as_mut().unwrap().age = Seconds(1201);
+        assert!(checked(&facts).contains(&Action::RemoveStatus));
+    }
+
+    #[test]
+    fn an_upgrade_that_was_never_announced_is_not_given_up() {
+        let mut facts = facts(&[None]);
+        facts.status.as_mut().unwrap().age = Seconds(5000);
+        facts.journal.as_mut().unwrap().phase = Phase::Publishing;
+        assert_eq!(checked(&facts), []);
+    }
+
+    #[test]
+    fn of_an_upgrade_that_a_script_began_only_its_own_success_is_removed() {
+        let mut facts = facts(&[Some(V)]);
+        facts.journal = None;
+        assert_eq!(checked(&facts)[0], Action::RemoveSuccess(identity(7)));
+        facts.success.as_mut().unwrap().announces = Version::announced_in(b"20190101000000");
+        assert_eq!(checked(&facts)[0], Action::RemoveStatus);
+    }
+}

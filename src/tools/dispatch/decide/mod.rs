@@ -1,0 +1,165 @@
+//! What the two functions of dispatch.sh do, as pure functions of what was observed: every branch lives here.
+
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::identity::Identity;
+use crate::names::Address;
+use crate::time::{LocalTime, Seconds};
+use crate::tools::dispatch::journal::{Journal, Phase};
+use crate::version::Version;
+
+pub mod check;
+pub mod update;
+
+/// `datamining_service/MODEL/status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// How long ago it was written.
+    pub age: Seconds,
+    /// The version in it; original scripts may write none.
+    pub version: Option<Version>,
+}
+
+/// `datamining_plugin/MODEL/success`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Success {
+    /// Which upload of it this is.
+    pub identity: Identity,
+    /// How long ago it was written.
+    pub age: Seconds,
+    /// The version that it announces, if it holds one.
+    pub announces: Option<Version>,
+}
+
+/// One instance's service.conf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configuration {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
+/// What stands in `plugin/` under the version in question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// Nothing.
+    Absent,
+    /// Exactly what the upload holds.
+    SameAsUpload,
+    /// Something else, last written that long ago.
+    Other {
+        /// Since the last write below it.
+        quiet_for: Seconds,
+    },
+}
+
+/// What the upload holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadFacts {
+    /// The bytes of its files.
+    pub bytes: u64,
+    /// Whether `lib/SONAME` is there.
+    pub has_library: bool,
+    /// A path that must not be published: a device, a fifo, a link that leaves the upload.
+    pub unpublishable: Option<PathBuf>,
+    /// Bytes free where versions are kept.
+    pub free_bytes: u64,
+}
+
+/// What fUpdateVersion looks at.
+#[derive(Debug)]
+pub struct UpdateFacts {
+    /// Local time.
+    pub now: LocalTime,
+    /// The upgrade in flight.
+    pub status: Option<Status>,
+    /// The announced upload.
+    pub success: Option<Success>,
+    /// What an earlier run of this toolkit left.
+    pub journal: Option<Journal>,
+    /// Every `config_*/service.conf`, by name.
+    pub configurations: Vec<Configuration>,
+    /// What is published under the version that [`update::candidate`] names.
+    pub published: Published,
+    /// The upload, where there is a candidate.
+    pub upload: Option<UploadFacts>,
+}
+
+/// Who the members are.
+#[derive(Debug)]
+pub enum Members {
+    /// Each with what it reported last.
+    Known(Vec<(Address, Option<Vec<u8>>)>),
+    /// There is no member list.
+    Unknown,
+    /// There is one that cannot be read.
+    Unreadable(Error),
+}
+
+/// What fCheckVersion looks at.
+#[derive(Debug)]
+pub struct CheckFacts {
+    /// The upgrade in flight.
+    pub status: Option<Status>,
+    /// The announced upload.
+    pub success: Option<Success>,
+    /// What an earlier run of this toolkit left.
+    pub journal: Option<Journal>,
+    /// What the first service.conf announces.
+    pub announced: Option<Vec<u8>>,
+    /// The members.
+    pub members: Members,
+}
+
+/// One step. `apply` carries them out in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Write the journal.
+    Record(Journal),
+    /// Create `status`, unless a script was quicker: then nothing of the plan is done.
+    MarkInFlight(Version),
+    /// Write `status` of an upgrade that an earlier run began.
+    MarkInFlightAgain(Version),
+    /// Move a half-copied version out of the way and delete it.
+    DiscardPublished(Version),
+    /// Copy the upload to its staging directory, and see that it did not change meanwhile.
+    Stage(Version),
+    /// Delete a staging directory.
+    DiscardStaged(Version),
+    /// Rename the staging directory to the version's name.
+    Publish(Version),
+    /// Replace a service.conf.
+    ReplaceConfiguration(Configuration),
+    /// Remove exactly this upload of `success`; a newer one stays.
+    RemoveSuccess(Identity),
+    /// Remove `status`.
+    RemoveStatus,
+    /// Remove the journal.
+    RemoveJournal,
+    /// A line for the log.
+    Say(String),
+    /// The run has failed; what follows from it was done before.
+    Fail(Error),
+}
+
+/// Actions in three parts, so that a failure leaves the tree as it was or as the next tick can finish it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Nothing that a member can see. When one of these fails, `undo` is done.
+    pub prepare: Vec<Action>,
+    /// Takes the preparation back.
+    pub undo: Vec<Action>,
+    /// What members see. When one of these fails, the next tick resumes.
+    pub commit: Vec<Action>,
+}
+
+/// Whether a journal belongs to the upgrade that `status` marks; otherwise it is left from an earlier one.
+pub(super) fn is_about(journal: &Journal, status: Option<&Status>) -> bool {
+    match status {
+        Some(Status { version: Some(version), .. }) => journal.version == *version,
+        Some(Status { version: None, .. }) => false,
+        None => journal.phase == Phase::Publishing,
+    }
+}

@@ -1,0 +1,353 @@
+//! fUpdateVersion: publishes an announced upload as a version.
+
+use crate::error::{Error, Result};
+use crate::formats::service_conf::{self, Announcement};
+use crate::time::Seconds;
+use crate::tools::dispatch::cli::Target;
+use crate::tools::dispatch::decide::{
+    Action, Configuration, Plan, Published, Status, Success, UpdateFacts, is_about,
+};
+use crate::tools::dispatch::journal::{Journal, Phase};
+use crate::version::Version;
+
+/// A script that began an upgrade and wrote nothing for this long is dead: two ticks. A script at work writes all the
+/// time.
+const SCRIPT_IS_DEAD_AFTER: Seconds = Seconds(120);
+
+/// The version that this tick would publish, if it publishes. legacy: dispatch.sh, "the version that success announces"
+pub fn candidate(facts: &UpdateFacts) -> Option<Version> {
+    let success = facts.success.as_ref()?;
+    let announced = || success.announces.clone().or_else(|| facts.now.version());
+    match (ours(facts), &facts.status) {
+        (Some(journal), _) if journal.phase == Phase::Publishing && journal.success == success.identity => {
+            Some(journal.version.clone())
+        }
+        // A script's upgrade: its own version, where success holds none.
+        (None, Some(status)) => {
+            success.announces.clone().or_else(|| status.version.clone()).or_else(announced)
+        }
+        _ => announced(),
+    }
+}
+
+/// Whether the upload has to be looked at: if not, [`update`] does not publish, whatever it holds.
+pub fn may_publish(facts: &UpdateFacts, target: &Target, version: &Version) -> bool {
+    begin(facts, target, version).is_some()
+}
+
+/// fUpdateVersion.
+///
+/// Fails, and nothing is to be done, when the upload or a service.conf is not fit to be published.
+pub fn update(facts: &UpdateFacts, target: &Target) -> Result<Plan> {
+    let publishing = ours(facts).filter(|journal| journal.phase == Phase::Publishing);
+    let (Some(success), Some(version)) = (&facts.success, candidate(facts)) else {
+        return Ok(publishing.map_or_else(Plan::default, abandon));
+    };
+    let Some(begin) = begin(facts, target, &version) else { return Ok(Plan::default()) };
+    let mut plan = publish(facts, target, &version, success, begin)?;
+    if let Some(superseded) = publishing.filter(|journal| journal.version != version) {
+        plan.prepare.insert(0, Action::DiscardStaged(superseded.version.clone()));
+    }
+    Ok(plan)
+}
+
+/// The journal, if it belongs to the upgrade at hand.
+fn ours(facts: &UpdateFacts) -> Option<&Journal> {
+    facts.journal.as_ref().filter(|journal| is_about(journal, facts.status.as_ref()))
+}
+
+/// How `status` comes to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// There is none: created, if no script is quicker.
+    Exclusively,
+    /// A run that died has left it.
+    Again,
+}
+
+/// How the version is to be begun; `None` while an upgrade is in flight.
+fn begin(facts: &UpdateFacts, target: &Target, version: &Version) -> Option<Begin> {
+    match (&facts.status, ours(facts)) {
+        (None, _) => Some(Begin::Exclusively),
+        (Some(_), Some(journal)) => (journal.phase == Phase::Publishing).then_some(Begin::Again),
+        (Some(status), None) => script_is_dead(facts, status, target, version).then_some(Begin::Again),
+    }
+}
+
+/// A run died while it published, and the upload's `success` is gone since: there is nothing to finish.
+fn abandon(journal: &Journal) -> Plan {
+    let commit = vec![
+        Action::DiscardStaged(journal.version.clone()),
+        Action::RemoveStatus,
+        Action::RemoveJournal,
+        Action::Say(format!("gave up publishing {}: its success was removed", journal.version)),
+    ];
+    Plan { commit, ..Plan::default() }
+}
+
+/// Whether the script that wrote `status` died before every service.conf named the version.
+fn script_is_dead(facts: &UpdateFacts, status: &Status, target: &Target, version: &Version) -> bool {
+    let announcement = announcement(target, version);
+    let announced = facts.configurations.iter().all(|c| service_conf::announces(&c.bytes, &announcement));
+    let quiet_for = match facts.published {
+        Published::Other { quiet_for } => quiet_for.min(status.age),
+        Published::Absent | Published::SameAsUpload => status.age,
+    };
+    !announced && quiet_for > SCRIPT_IS_DEAD_AFTER
+}
+
+fn publish(
+    facts: &UpdateFacts,
+    target: &Target,
+    version: &Version,
+    success: &Success,
+    begin: Begin,
+) -> Result<Plan> {
+    let configurations = announce(facts, target, version)?;
+    check_upload(facts, target)?;
+    let journal = Journal { phase: Phase::Publishing, version: version.clone(), success: success.identity };
+    let mut prepare = vec![Action::Record(journal.clone())];
+    prepare.push(match begin {
+        Begin::Exclusively => Action::MarkInFlight(version.clone()),
+        Begin::Again => Action::MarkInFlightAgain(version.clone()),
+    });
+    match (facts.published, begin) {
+        (Published::SameAsUpload, _) => {}
+        (Published::Other { .. }, Begin::Exclusively) => {
+            return Err(Error::failed(format!(
+                "{}: version {version} is published already with other content; push again to get a new version",
+                target.model
+            )));
+        }
+        (Published::Other { .. }, Begin::Again) => {
+            prepare.extend([Action::DiscardPublished(version.clone())]);
+            prepare.extend([Action::Stage(version.clone()), Action::Publish(version.clone())]);
+        }
+        (Published::Absent, _) => {
+            prepare.extend([Action::Stage(version.clone()), Action::Publish(version.clone())]);
+        }
+    }
+    let undo = vec![Action::DiscardStaged(version.clone()), Action::RemoveStatus, Action::RemoveJournal];
+    let mut commit: Vec<Action> = configurations.into_iter().map(Action::ReplaceConfiguration).collect();
+    commit.push(Action::Record(Journal { phase: Phase::Announced, ..journal }));
+    commit.push(Action::Say(format!("update {} to {version}", target.model)));
+    Ok(Plan { prepare, undo, commit })
+}
+
+fn announcement(target: &Target, version: &Version) -> Announcement {
+    let Target { prefix, so_name, .. } = target;
+    Announcement {
+        version: version.to_string(),
+        path: format!("{prefix}/{version}/lib/{so_name}"),
+        config: format!("{prefix}/{version}/data"),
+    }
+}
+
+/// The service.conf files as they will be; those that need no change are left out.
+fn announce(facts: &UpdateFacts, target: &Target, version: &Version) -> Result<Vec<Configuration>> {
+    if facts.configurations.is_empty() {
+        return Err(Error::failed(format!(
+            "{}: there is no config_*/service.conf to announce {version} in; run add_dispatch_docker, or put the file there",
+            target.model
+        )));
+    }
+    let announcement = announcement(target, version);
+    let mut changed = Vec::new();
+    for configuration in &facts.configurations {
+        let path = &configuration.path;
+        let bytes = service_conf::announce(&configuration.bytes, &announcement).map_err(|missing| {
+            let (path, key) = (path.display(), missing.0);
+            Error::usage(format!(
+                "{path}: there is no line {key}=; add it to [module], then {version} is published"
+            ))
+        })?;
+        if bytes != configuration.bytes {
+            changed.push(Configuration { path: path.clone(), bytes });
+        }
+    }
+    Ok(changed)
+}
+
+fn check_upload(facts: &UpdateFacts, target: &Target) -> Result<()> {
+    let Some(upload) = &facts.upload else { return Ok(()) };
+    let Target { model, so_name, .. } = target;
+    if let Some(path) = &upload.unpublishable {
+        return Err(Error::failed(format!(
+            "{model}: {} is a device, a fifo or a link that leaves the upload; remove it and push again",
+            path.display()
+        )));
+    }
+    if !upload.has_library {
+        return Err(Error::failed(format!(
+            "{model}: the upload has no lib/{so_name}, so no member could start; push it, or correct the registry's plugin name"
+        )));
+    }
+    if facts.published == Published::Absent && upload.bytes > upload.free_bytes {
+        let (needed, free) = (upload.bytes, upload.free_bytes);
+        return Err(Error::failed(format!(
+            "{model}: the version needs {needed} bytes and the disk has {free} free; remove old versions from plugin/"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+    use crate::time::LocalTime;
+    use crate::tools::dispatch::decide::UploadFacts;
+
+    const V1: &str = "20180413192258";
+    const V2: &str = "20180413192259";
+
+    fn version(text: &str) -> Version {
+        Version::parse(text.as_bytes()).unwrap()
+    }
+
+    fn target() -> Target {
+        Target::parse(b"m", b"/w/plugin/m", b"m.so").unwrap()
+    }
+
+    fn success(inode: u64, announces: &str) -> Option<Success> {
+        let identity = Identity { device: 1, inode, modified_ns: 0, size: 15 };
+        Some(Success { identity, age: Seconds(30), announces: Version::announced_in(announces.as_bytes()) })
+    }
+
+    fn status(age: i64, text: &str) -> Option<Status> {
+        Some(Status { age: Seconds(age), version: Version::announced_in(text.as_bytes()) })
+    }
+
+    fn journal(phase: Phase, text: &str, inode: u64) -> Option<Journal> {
+        let success = Identity { device: 1, inode, modified_ns: 0, size: 15 };
+        Some(Journal { phase, version: version(text), success })
+    }
+
+    /// An upload that was announced as V1, and a service.conf that announces an older version.
+    fn facts() -> UpdateFacts {
+        let conf = b"[module]\nmodulepath=/old\nmoduleconfig=/old\nmoduleversion=old\n";
+        UpdateFacts {
+            now: LocalTime {
+                instant: chrono::DateTime::parse_from_rfc3339("2026-11-24T10:15:00+08:00").unwrap(),
+                zone: "CST".to_owned(),
+            },
+            status: None,
+            success: success(7, V1),
+            journal: None,
+            configurations: vec![Configuration {
+                path: "config_1/service.conf".into(),
+                bytes: conf.to_vec(),
+            }],
+            published: Published::Absent,
+            upload: Some(UploadFacts { bytes: 10, has_library: true, unpublishable: None, free_bytes: 100 }),
+        }
+    }
+
+    fn planned(facts: &UpdateFacts) -> Plan {
+        update(facts, &target()).unwrap()
+    }
+
+    fn announced_version(plan: &Plan) -> Option<String> {
+        plan.commit.iter().find_map(|action| match action {
+            Action::Record(journal) => Some(journal.version.to_string()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn a_version_is_whole_before_any_member_can_see_it() {
+        let plan = planned(&facts());
+        assert!(matches!(
+            plan.prepare[..],
+            [Action::Record(_), Action::MarkInFlight(_), Action::Stage(_), Action::Publish(_)]
+        ));
+        assert!(matches!(
+            plan.commit[..],
+            [Action::ReplaceConfiguration(_), Action::Record(_), Action::Say(_)]
+        ));
+        assert!(plan.undo.contains(&Action::RemoveStatus));
+    }
+
+    #[test]
+    fn nothing_is_done_while_an_upgrade_is_in_flight_or_nothing_is_announced() {
+        let mut in_flight = facts();
+        in_flight.status = status(300, V1);
+        in_flight.journal = journal(Phase::Announced, V1, 7);
+        assert_eq!(planned(&in_flight), Plan::default());
+        let mut idle = facts();
+        idle.success = None;
+        assert_eq!(planned(&idle), Plan::default());
+    }
+
+    #[test]
+    fn a_success_without_a_version_is_published_as_local_time() {
+        let mut facts = facts();
+        facts.success = success(7, "mblog_yellow");
+        assert_eq!(announced_version(&planned(&facts)).as_deref(), Some("20261124101500"));
+    }
+
+    #[test]
+    fn a_run_that_died_while_publishing_is_resumed_at_once_under_the_same_version() {
+        let mut facts = facts();
+        facts.success = success(7, "mblog_yellow");
+        facts.status = status(1, V1);
+        facts.journal = journal(Phase::Publishing, V1, 7);
+        facts.published = Published::SameAsUpload;
+        let plan = planned(&facts);
+        assert_eq!(announced_version(&plan).as_deref(), Some(V1));
+        assert!(
+            !plan.prepare.iter().any(|action| matches!(action, Action::Stage(_))),
+            "it is copied already"
+        );
+    }
+
+    #[test]
+    fn a_run_that_died_is_superseded_by_a_push_that_came_since() {
+        let mut facts = facts();
+        facts.success = success(8, V2);
+        facts.status = status(1, V1);
+        facts.journal = journal(Phase::Publishing, V1, 7);
+        let plan = planned(&facts);
+        assert_eq!(announced_version(&plan).as_deref(), Some(V2));
+        assert_eq!(plan.prepare[0], Action::DiscardStaged(version(V1)));
+    }
+
+    #[test]
+    fn a_script_at_work_is_left_alone_and_a_dead_one_is_resumed() {
+        let mut facts = facts();
+        facts.status = status(300, V1);
+        facts.published = Published::Other { quiet_for: Seconds(10) };
+        assert_eq!(planned(&facts), Plan::default());
+        facts.published = Published::Other { quiet_for: Seconds(200) };
+        let plan = planned(&facts);
+        assert!(plan.prepare.contains(&Action::DiscardPublished(version(V1))));
+        assert_eq!(announced_version(&plan).as_deref(), Some(V1));
+    }
+
+    #[test]
+    fn a_published_version_never_changes() {
+        let mut facts = facts();
+        facts.published = Published::Other { quiet_for: Seconds(1_000_000) };
+        let error = update(&facts, &target()).unwrap_err().to_string();
+        assert!(error.contains("published already with other content"), "{error}");
+    }
+
+    #[test]
+    fn what_no_member_could_start_from_is_not_published() {
+        let refused = |change: fn(&mut UpdateFacts)| {
+            let mut facts = facts();
+            change(&mut facts);
+            update(&facts, &target()).unwrap_err().to_string()
+        };
+        assert!(refused(|f| f.configurations.clear()).contains("no config_*/service.conf"));
+        assert!(
+            refused(|f| f.configurations[0].bytes = b"moduleversion=1\n".to_vec())
+                .contains("no line modulepath=")
+        );
+        assert!(refused(|f| f.upload.as_mut().unwrap().has_library = false).contains("no lib/m.so"));
+        assert!(
+            refused(|f| f.upload.as_mut().unwrap().unpublishable = Some("x".into())).contains("remove it")
+        );
+        assert!(refused(|f| f.upload.as_mut().unwrap().free_bytes = 9).contains("needs 10 bytes"));
+    }
+}

@@ -1,0 +1,178 @@
+//! Reads what the decisions need: machine -> facts.
+
+use crate::error::Result;
+use crate::formats::env_sh::EnvSh;
+use crate::formats::service_conf;
+use crate::formats::shell::Context;
+use crate::layout::{Monitor, Service, Upload};
+use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind};
+use crate::machine::trees::{self, Entry};
+use crate::machine::{clock, environment};
+use crate::names::Address;
+use crate::time::Seconds;
+use crate::tools::dispatch::cli::Target;
+use crate::tools::dispatch::decide::{
+    CheckFacts, Configuration, Members, Published, Status, Success, UpdateFacts, UploadFacts, update,
+};
+use crate::tools::dispatch::journal::Journal;
+use crate::version::Version;
+
+/// The largest `success`, `status` or report that is read, in bytes: each holds one word.
+const MARKER_LIMIT: u64 = 64 << 10;
+
+/// Where a model's files are on the monitor.
+#[derive(Debug)]
+pub struct Site<'a> {
+    /// The monitor.
+    pub monitor: &'a Monitor,
+    /// The model's upload.
+    pub upload: Upload,
+    /// What its members fetch.
+    pub service: Service,
+}
+
+impl<'a> Site<'a> {
+    /// The places of a model.
+    pub fn new(monitor: &'a Monitor, target: &Target) -> Site<'a> {
+        let (upload, service) = (monitor.upload(&target.model), monitor.service(&target.model));
+        Site { monitor, upload, service }
+    }
+
+    /// Whether there is anything to do: an upload that is announced, or an upgrade in flight.
+    pub fn has_work(&self) -> Result<bool> {
+        Ok(files::facts(&self.service.status())?.is_some() || files::facts(&self.upload.success())?.is_some())
+    }
+
+    fn status(&self) -> Result<Option<Status>> {
+        let path = self.service.status();
+        let Some(facts) = files::facts(&path)? else { return Ok(None) };
+        let content = files::read_if_exists(&path, MARKER_LIMIT)?.unwrap_or_default();
+        Ok(Some(Status { age: clock::age_of(facts.modified), version: Version::announced_in(&content) }))
+    }
+
+    fn success(&self) -> Result<Option<Success>> {
+        let path = self.upload.success();
+        let Some(facts) = files::facts(&path)? else { return Ok(None) };
+        let content = files::read_if_exists(&path, MARKER_LIMIT)?.unwrap_or_default();
+        let announces = Version::announced_in(&content);
+        Ok(Some(Success { identity: facts.identity, age: clock::age_of(facts.modified), announces }))
+    }
+
+    /// What an earlier run left; `None` where there is nothing readable.
+    pub fn journal(&self) -> Result<Option<Journal>> {
+        let content = files::read_if_exists(&self.service.journal(), MARKER_LIMIT)?;
+        Ok(content.and_then(|bytes| Journal::parse(&bytes)))
+    }
+
+    /// Every `config_*/service.conf`. legacy: dispatch.sh, `"$service"/config_*/service.conf`
+    fn configurations(&self) -> Result<Vec<Configuration>> {
+        let mut configurations = Vec::new();
+        for name in files::names_in(&self.service.dir)? {
+            if name.as_encoded_bytes().starts_with(b"config_") {
+                let path = self.service.dir.join(name).join("service.conf");
+                if let Some(bytes) = files::read_if_exists(&path, CONFIGURATION_LIMIT)? {
+                    configurations.push(Configuration { path, bytes });
+                }
+            }
+        }
+        Ok(configurations)
+    }
+
+    /// The facts of fUpdateVersion, and the upload's entries for the copy.
+    pub fn update_facts(&self, target: &Target) -> Result<(UpdateFacts, Vec<Entry>)> {
+        let (now, status, success) = (clock::now(), self.status()?, self.success()?);
+        let journal = self.journal()?;
+        let mut facts = UpdateFacts {
+            now,
+            status,
+            success,
+            journal,
+            configurations: Vec::new(),
+            published: Published::Absent,
+            upload: None,
+        };
+        let Some(version) = update::candidate(&facts) else { return Ok((facts, Vec::new())) };
+        facts.configurations = self.configurations()?;
+        if !update::may_publish(&facts, target, &version) {
+            return Ok((facts, Vec::new()));
+        }
+        let entries = trees::survey(&self.upload.dir)?;
+        facts.published = self.published(&version)?;
+        facts.upload = Some(UploadFacts {
+            bytes: trees::total_bytes(&entries),
+            has_library: has_library(&entries, target),
+            unpublishable: trees::first_unpublishable(&entries).map(|e| self.upload.dir.join(&e.path)),
+            free_bytes: files::free_bytes(&self.service.dir)?,
+        });
+        Ok((facts, entries))
+    }
+
+    fn published(&self, version: &Version) -> Result<Published> {
+        let dir = self.service.version(version);
+        if files::facts(&dir)?.is_none() {
+            return Ok(Published::Absent);
+        }
+        if trees::same_content(&self.upload.dir, &dir)? {
+            return Ok(Published::SameAsUpload);
+        }
+        Ok(Published::Other {
+            quiet_for: trees::last_written(&dir)?.map_or(Seconds(i64::MAX), clock::age_of),
+        })
+    }
+
+    /// The facts of fCheckVersion.
+    pub fn check_facts(&self, target: &Target) -> Result<CheckFacts> {
+        let (status, success, journal) = (self.status()?, self.success()?, self.journal()?);
+        let configurations = self.configurations()?;
+        let announced = configurations
+            .first()
+            .and_then(|configuration| service_conf::value(&configuration.bytes, "moduleversion"))
+            .map(<[u8]>::to_vec);
+        let members = if status.is_some() { self.members(target) } else { Members::Unknown };
+        Ok(CheckFacts { status, success, journal, announced, members })
+    }
+
+    /// The member list: conf/MODEL.env.sh, otherwise the uploaded env.sh (contract section 2).
+    fn members(&self, target: &Target) -> Members {
+        for path in [self.monitor.member_list(&target.model), self.upload.env_sh()] {
+            let content = match files::read_if_exists(&path, CONFIGURATION_LIMIT) {
+                Ok(Some(content)) => content,
+                Ok(None) => continue,
+                Err(error) => return Members::Unreadable(error),
+            };
+            let now = clock::now();
+            let context = Context { environment: &environment::variable, now: &now };
+            let addresses = EnvSh::parse(&content, &context)
+                .map_err(|refusal| crate::error::Error::refused(&path, &refusal))
+                .and_then(|list| {
+                    let line = list.line_of("members").unwrap_or(1);
+                    let parsed: Result<Vec<Address>> =
+                        list.words("members").into_iter().map(Address::parse).collect();
+                    parsed.map_err(|e| e.context(format!("{}:{line}", path.display())))
+                });
+            return match addresses {
+                Ok(addresses) if addresses.is_empty() => Members::Unknown,
+                Ok(addresses) => Members::Known(addresses.into_iter().map(|a| self.report(a)).collect()),
+                Err(error) => Members::Unreadable(error),
+            };
+        }
+        Members::Unknown
+    }
+
+    /// What a member reported; a report that cannot be read counts as none.
+    fn report(&self, member: Address) -> (Address, Option<Vec<u8>>) {
+        let content = files::read_if_exists(&self.service.report(&member), MARKER_LIMIT);
+        (
+            member,
+            content.unwrap_or_else(|error| {
+                log::debug!("{error}");
+                None
+            }),
+        )
+    }
+}
+
+fn has_library(entries: &[Entry], target: &Target) -> bool {
+    let library = std::path::Path::new("lib").join(&target.so_name);
+    entries.iter().any(|entry| entry.path == library && matches!(entry.kind, Kind::File | Kind::Link))
+}
