@@ -1,7 +1,46 @@
-//! TODO
-use std::process::ExitCode;
+//! `service_polling`: replaces service_polling.sh (contract section 3).
+//!
+//! Run every minute on a member. Reads WATCH_ROOT/env.sh; fetches `config_1/service.conf` from the monitor and, when it
+//! differs from `<workspace>/bin/etc/service.conf`, the version that it names; installs both, restarts the service and
+//! reports the version. Exit codes: 0 done or nothing to do, 1 failed, 2 bad input file, 75 another poll is at work.
 
-/// TODO
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::layout::Member;
+use crate::machine::locks::{Lock, Wait};
+use crate::machine::{environment, files};
+
+mod apply;
+mod cli;
+mod decide;
+mod observe;
+
+use cli::Cli;
+
+const PROGRAM: &str = "service_polling";
+
+/// Runs `service_polling` with the process's arguments.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    super::start(PROGRAM, run)
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let wait = match cli.wait() {
+        Some(seconds) => Wait::AtMost(Duration::from_secs(seconds.0.unsigned_abs())),
+        None => Wait::No,
+    };
+    let member = Member { watch: environment::watch_root()?, workspace: environment::workspace_root()? };
+    let settings = observe::settings(&member)?;
+    let _lock = Lock::take(&member.lock(), wait)?;
+    let polled = poll(&member, &settings);
+    let cleaned = files::remove_tree(&member.incoming());
+    polled.and(cleaned)
+}
+
+fn poll(member: &Member, settings: &observe::Settings) -> Result<()> {
+    let observed = observe::observe(member, settings)?;
+    let actions = decide::decide(&observed)?;
+    apply::apply(&actions, member, settings)
 }

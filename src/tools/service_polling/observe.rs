@@ -1,0 +1,119 @@
+//! Reads what a poll needs: machine -> facts.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::formats::env_sh::EnvSh;
+use crate::formats::shell::Context;
+use crate::layout::{Member, SERVICE_MODULE};
+use crate::machine::files::{self, CONFIGURATION_LIMIT};
+use crate::machine::rsync::{self, Daemon, Limits, Remote, Transfer};
+use crate::machine::{clock, environment};
+use crate::names::{Address, ModelName, Port};
+use crate::tools::service_polling::decide::{Journal, Observed};
+
+/// The poller's settings, validated.
+#[derive(Debug)]
+pub struct Settings {
+    /// The monitor's rsync daemon.
+    pub daemon: Daemon,
+    /// The model that this member serves.
+    pub model: ModelName,
+    /// What this member is called in `members`.
+    pub address: Address,
+    /// Command line that starts the service.
+    pub start: OsString,
+    /// Command line that stops it.
+    pub stop: OsString,
+}
+
+/// Reads env.sh; the model's name may come from the container's environment (contract section 3).
+pub fn settings(member: &Member) -> Result<Settings> {
+    let path = member.env_sh();
+    let source = files::read(&path, CONFIGURATION_LIMIT)?;
+    let now = clock::now();
+    let context = Context { environment: &environment::variable, now: &now };
+    let env = EnvSh::parse(&source, &context).map_err(|refusal| Error::refused(&path, &refusal))?;
+    let setting = Keys { env: &env, path: &path };
+    let model = match setting.optional("modulename", ModelName::parse)? {
+        Some(model) => model,
+        None => {
+            let name = environment::variable(b"ENV_SERVICE_NAME").unwrap_or_default();
+            if name.is_empty() {
+                return Err(setting.missing("modulename", " (or set ENV_SERVICE_NAME)"));
+            }
+            ModelName::parse(&name).map_err(|e| e.context("ENV_SERVICE_NAME"))?
+        }
+    };
+    let address = match setting.optional("address", Address::parse)? {
+        Some(address) => address,
+        None => own_address(&path)?,
+    };
+    Ok(Settings {
+        daemon: Daemon {
+            host: setting.needed("monitor", Address::parse)?,
+            port: setting.optional("rsyncport", Port::parse)?.unwrap_or(Port::RSYNC),
+        },
+        model,
+        address,
+        start: setting.command_line("service_start")?,
+        stop: setting.command_line("service_stop")?,
+    })
+}
+
+fn own_address(path: &Path) -> Result<Address> {
+    match environment::first_address() {
+        Some(ip) => Address::parse(ip.to_string().as_bytes()),
+        None => Err(Error::failed(format!(
+            "this host has no address but loopback; set address= in {}",
+            path.display()
+        ))),
+    }
+}
+
+/// The keys of an env.sh, with messages that name the file and the line.
+struct Keys<'a> {
+    env: &'a EnvSh,
+    path: &'a Path,
+}
+
+impl Keys<'_> {
+    fn optional<T>(&self, key: &str, parse: impl Fn(&[u8]) -> Result<T>) -> Result<Option<T>> {
+        let Some(value) = self.env.get(key).filter(|value| !value.is_empty()) else { return Ok(None) };
+        let line = self.env.line_of(key).unwrap_or(1);
+        parse(value).map(Some).map_err(|e| e.context(format!("{}:{line}: {key}", self.path.display())))
+    }
+
+    fn needed<T>(&self, key: &str, parse: impl Fn(&[u8]) -> Result<T>) -> Result<T> {
+        self.optional(key, parse)?.ok_or_else(|| self.missing(key, ""))
+    }
+
+    /// A command line; set, but empty, means that there is nothing to run.
+    fn command_line(&self, key: &str) -> Result<OsString> {
+        match self.env.get(key) {
+            Some(value) => Ok(OsString::from_vec(value.to_vec())),
+            None => Err(self.missing(key, "")),
+        }
+    }
+
+    fn missing(&self, key: &str, or: &str) -> Error {
+        Error::usage(format!("{}: {key} is not set; add a line {key}=...{or}", self.path.display()))
+    }
+}
+
+/// Fetches the monitor's service.conf and reads the installed one.
+pub fn observe(member: &Member, settings: &Settings) -> Result<Observed> {
+    let incoming = member.incoming();
+    files::create_directories(&incoming)?;
+    let to = incoming.join("service.conf");
+    let from = Remote { module: SERVICE_MODULE, path: format!("{}/config_1/service.conf", settings.model) };
+    rsync::run(&settings.daemon, &Transfer::FetchFile { from, to: to.clone() }, Limits::SMALL)?;
+    let journal = files::read_if_exists(&member.journal(), CONFIGURATION_LIMIT)?;
+    Ok(Observed {
+        fetched: files::read(&to, CONFIGURATION_LIMIT)?,
+        installed: files::read_if_exists(&member.service_conf(), CONFIGURATION_LIMIT)?,
+        journal: journal.and_then(|bytes| Journal::parse(&bytes)),
+    })
+}
