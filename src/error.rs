@@ -4,8 +4,6 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use crate::formats::Refusal;
-
 /// How a run ends when it fails (contract section 4, "Exit codes").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
@@ -58,11 +56,6 @@ impl Error {
     /// Another run holds the lock (exit 75).
     pub fn locked(message: impl Into<String>) -> Error {
         Error { exit: Exit::Locked, message: message.into() }
-    }
-
-    /// A place in an input file that cannot be read: `file:line:column: what; instead` (exit 2).
-    pub fn refused(file: &Path, refusal: &Refusal) -> Error {
-        Error::usage(format!("{}:{refusal}", file.display()))
     }
 
     /// A failed system call on a path, with the remedy for the errors operators really meet (exit 1).

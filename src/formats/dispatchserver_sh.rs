@@ -2,8 +2,9 @@
 //! section 2).
 
 use crate::formats::shell::Context;
-use crate::formats::shell::syntax::{Command, Commands, Part, Word, first_unreadable_byte};
+use crate::formats::shell::syntax::{Command, Commands, Word, first_unreadable_byte};
 use crate::formats::shell::values::{DATE, Scope};
+use crate::formats::shell::words::Part;
 use crate::formats::{Refusal, line_number};
 use crate::names::{ModelName, PluginName};
 use crate::time::LocalTime;

@@ -4,10 +4,15 @@
 //! edit changes no byte outside the lines it is about. Nothing here does I/O or panics.
 
 use std::fmt;
+use std::path::Path;
+
+use crate::error::Error;
 
 pub mod dispatchserver_sh;
+pub mod env_file;
 pub mod env_sh;
 pub mod service_conf;
+
 pub mod shell;
 
 /// A place in a file that cannot be read: shown as `LINE:COLUMN: what; instead`.
@@ -34,6 +39,11 @@ impl Refusal {
             what: what.into(),
             instead: instead.into(),
         }
+    }
+
+    /// The refusal as the error of a run that needed the file: `file:line:column: what; instead` (exit 2).
+    pub fn in_file(&self, file: &Path) -> Error {
+        Error::usage(format!("{}:{self}", file.display()))
     }
 }
 

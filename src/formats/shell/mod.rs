@@ -4,13 +4,13 @@
 //! [`Refusal`](crate::formats::Refusal) with the construct's name and what to write instead. Where dash is odd, or dash
 //! and bash differ, the construct is refused rather than imitated.
 //!
-//! [`syntax`] turns bytes into commands made of words; [`values`] gives words their values.
+//! [`words`] reads one word, [`syntax`] commands made of words; [`values`] gives words their values.
 
 use crate::time::LocalTime;
 
 pub mod syntax;
 pub mod values;
-mod words;
+pub mod words;
 
 /// What a word's value depends on, besides the file itself.
 pub struct Context<'a> {

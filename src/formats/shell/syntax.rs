@@ -3,34 +3,7 @@
 use std::ops::Range;
 
 use crate::formats::Refusal;
-use crate::formats::shell::words::Words;
-
-/// A piece of a word.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
-    /// Bytes that stand for themselves.
-    Literal(Vec<u8>),
-    /// `$name`, `${name}` or `${name:-word}`.
-    Variable {
-        /// The name.
-        name: Vec<u8>,
-        /// The word after `:-`.
-        default: Option<Vec<Part>>,
-        /// Whether it stands in double quotes: otherwise blanks in its value separate words.
-        quoted: bool,
-        /// Where it begins.
-        offset: usize,
-    },
-    /// `` `date` `` or `` `date +FORMAT` ``.
-    Date {
-        /// What follows the `+`; `None` for the default format.
-        format: Option<Vec<u8>>,
-        /// Whether it stands in double quotes.
-        quoted: bool,
-        /// Where it begins.
-        offset: usize,
-    },
-}
+use crate::formats::shell::words::{Part, Words, name_length};
 
 /// A word: what stands between blanks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,13 +126,9 @@ impl<'a> Commands<'a> {
     }
 
     fn skip_blanks(&mut self) {
-        loop {
-            match self.rest() {
-                [b' ' | b'\t', ..] => self.at += 1,
-                [b'\\', b'\n', ..] => self.at += 2,
-                _ => return,
-            }
-        }
+        let mut words = Words::new(self.source, self.at);
+        words.skip_blanks();
+        self.at = words.offset();
     }
 
     fn skip_comment(&mut self) {
@@ -283,15 +252,6 @@ impl<'a> Commands<'a> {
         let read = words.word();
         self.at = words.offset();
         Ok(Word { parts: read?, span: start..self.at })
-    }
-}
-
-/// The length of the name that stands at the beginning.
-pub(super) fn name_length(text: &[u8]) -> usize {
-    let is_name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
-    match text.first() {
-        Some(first) if !first.is_ascii_digit() => text.iter().take_while(|b| is_name(b)).count(),
-        _ => 0,
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::formats::Refusal;
 use crate::formats::shell::Context;
-use crate::formats::shell::syntax::{Part, Word};
+use crate::formats::shell::syntax::Word;
+use crate::formats::shell::words::Part;
 
 /// Names that a shell sets itself, or that mean something to bash or to dash only: neither read nor assigned.
 const SHELL_NAMES: [&[u8]; 22] = [

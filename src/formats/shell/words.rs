@@ -1,7 +1,33 @@
 //! One word: quotes, escapes and expansions -> parts.
 
 use crate::formats::Refusal;
-use crate::formats::shell::syntax::{Commands, Part, name_length};
+
+/// A piece of a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Bytes that stand for themselves.
+    Literal(Vec<u8>),
+    /// `$name`, `${name}` or `${name:-word}`.
+    Variable {
+        /// The name.
+        name: Vec<u8>,
+        /// The word after `:-`.
+        default: Option<Vec<Part>>,
+        /// Whether it stands in double quotes: otherwise blanks in its value separate words.
+        quoted: bool,
+        /// Where it begins.
+        offset: usize,
+    },
+    /// `` `date` `` or `` `date +FORMAT` ``.
+    Date {
+        /// What follows the `+`; `None` for the default format.
+        format: Option<Vec<u8>>,
+        /// Whether it stands in double quotes.
+        quoted: bool,
+        /// Where it begins.
+        offset: usize,
+    },
+}
 
 /// Reads one word, beginning at an offset.
 #[derive(Debug)]
@@ -44,6 +70,17 @@ impl<'a> Words<'a> {
 
     fn rest(&self) -> &'a [u8] {
         &self.source[self.at..]
+    }
+
+    /// Goes on behind blanks and continued lines.
+    pub(super) fn skip_blanks(&mut self) {
+        loop {
+            match self.rest() {
+                [b' ' | b'\t', ..] => self.at += 1,
+                [b'\\', b'\n', ..] => self.at += 2,
+                _ => return,
+            }
+        }
     }
 
     fn refused<T>(&self, at: usize, what: &str, instead: &str) -> Result<T, Refusal> {
@@ -301,15 +338,30 @@ fn closing_parenthesis(text: &[u8]) -> Option<usize> {
 
 /// `Some(None)` for `date`, `Some(Some(FORMAT))` for `date +FORMAT`, `None` for every other command.
 fn date_format(command: &[u8]) -> Option<Option<Vec<u8>>> {
-    let mut commands = Commands::new(command);
-    let only = commands.next_command().ok()??;
-    let is_plain = only.assignments.is_empty() && only.append_to.is_none();
-    if !is_plain || !matches!(commands.next_command(), Ok(None)) || only.program()? != b"date" {
-        return None;
+    let mut words = Words::new(command, 0);
+    let mut read = Vec::new();
+    loop {
+        words.skip_blanks();
+        let parts = words.word().ok()?;
+        match &parts[..] {
+            [] if words.peek().is_none() => break,
+            [Part::Literal(text)] => read.push(text.clone()),
+            // An operator, or a variable.
+            _ => return None,
+        }
     }
-    match &only.words[1..] {
-        [] => Some(None),
-        [word] => word.literal()?.strip_prefix(b"+").map(|format| Some(format.to_vec())),
+    match &read[..] {
+        [program] if program == b"date" => Some(None),
+        [program, format] if program == b"date" => Some(Some(format.strip_prefix(b"+")?.to_vec())),
         _ => None,
+    }
+}
+
+/// The length of the name that stands at the beginning.
+pub(super) fn name_length(text: &[u8]) -> usize {
+    let is_name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+    match text.first() {
+        Some(first) if !first.is_ascii_digit() => text.iter().take_while(|b| is_name(b)).count(),
+        _ => 0,
     }
 }

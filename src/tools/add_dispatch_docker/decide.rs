@@ -117,7 +117,7 @@ fn member_list(
     let path = monitor.member_list(&request.model);
     let source = observed.member_list.as_deref().unwrap_or_default();
     let context = Context { environment: &|_| None, now: &observed.now };
-    let mut env = EnvSh::parse(source, &context).map_err(|refusal| Error::refused(&path, &refusal))?;
+    let mut env = EnvSh::parse(source, &context).map_err(|refusal| refusal.in_file(&path))?;
     let members = list.members.iter().map(|address| address.as_str()).collect::<Vec<_>>().join(",");
     for (key, value) in [("members", members), ("moduleport", list.port.to_string())] {
         if env.get(key) != Some(value.as_bytes()) {

@@ -50,7 +50,7 @@ impl Tick<'_> {
                     self.report(None, error);
                 }
             }
-            Step::Unreadable(refusal) => self.report(None, Error::refused(self.path, refusal)),
+            Step::Unreadable(refusal) => self.report(None, refusal.in_file(self.path)),
             Step::Dispatch { line, model, prefix, so_name, log } => {
                 let place = || format!("{}:{line}", self.path.display());
                 match Target::parse(model, prefix, so_name) {

@@ -1,7 +1,7 @@
 //! Reads what the decisions need: machine -> facts.
 
 use crate::error::Result;
-use crate::formats::env_sh::EnvSh;
+use crate::formats::env_file::EnvFile;
 use crate::formats::service_conf;
 use crate::formats::shell::Context;
 use crate::layout::{Monitor, Service, Upload};
@@ -142,14 +142,8 @@ impl<'a> Site<'a> {
             };
             let now = clock::now();
             let context = Context { environment: &environment::variable, now: &now };
-            let addresses = EnvSh::parse(&content, &context)
-                .map_err(|refusal| crate::error::Error::refused(&path, &refusal))
-                .and_then(|list| {
-                    let line = list.line_of("members").unwrap_or(1);
-                    let parsed: Result<Vec<Address>> =
-                        list.words("members").into_iter().map(Address::parse).collect();
-                    parsed.map_err(|e| e.context(format!("{}:{line}", path.display())))
-                });
+            let addresses = EnvFile::parse(&path, &content, &context)
+                .and_then(|file| file.list("members", Address::parse));
             return match addresses {
                 Ok(addresses) if addresses.is_empty() => Members::Unknown,
                 Ok(addresses) => Members::Known(addresses.into_iter().map(|a| self.report(a)).collect()),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::formats::env_sh::EnvSh;
+use crate::formats::env_file::EnvFile;
 use crate::formats::shell::Context;
 use crate::layout::Deploy;
 use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind};
@@ -23,25 +23,12 @@ pub fn settings(deploy: &Deploy) -> Result<Settings> {
     };
     let now = clock::now();
     let context = Context { environment: &environment::variable, now: &now };
-    let env = EnvSh::parse(&source, &context).map_err(|refusal| Error::refused(&path, &refusal))?;
+    let env_sh = EnvFile::parse(&path, &source, &context)?;
     Ok(Settings {
-        monitor: needed(&env, &path, "monitor", Address::parse)?,
-        model: needed(&env, &path, "modulename", ModelName::parse)?,
-        port: match env.get("rsyncport").filter(|port| !port.is_empty()) {
-            Some(_) => needed(&env, &path, "rsyncport", Port::parse)?,
-            None => Port::RSYNC,
-        },
+        monitor: env_sh.needed("monitor", Address::parse)?,
+        model: env_sh.needed("modulename", ModelName::parse)?,
+        port: env_sh.optional("rsyncport", Port::parse)?.unwrap_or(Port::RSYNC),
     })
-}
-
-fn needed<T>(env: &EnvSh, path: &Path, key: &str, parse: impl Fn(&[u8]) -> Result<T>) -> Result<T> {
-    match env.get(key).filter(|value| !value.is_empty()) {
-        Some(value) => {
-            let line = env.line_of(key).unwrap_or(1);
-            parse(value).map_err(|e| e.context(format!("{}:{line}: {key}", path.display())))
-        }
-        None => Err(Error::usage(format!("{}: {key} is not set; add a line {key}=...", path.display()))),
-    }
 }
 
 /// Looks at the deploy directory.

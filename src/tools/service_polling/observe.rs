@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::formats::env_sh::EnvSh;
+use crate::formats::env_file::EnvFile;
 use crate::formats::shell::Context;
 use crate::layout::{Member, SERVICE_MODULE};
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
@@ -35,31 +35,35 @@ pub fn settings(member: &Member) -> Result<Settings> {
     let source = files::read(&path, CONFIGURATION_LIMIT)?;
     let now = clock::now();
     let context = Context { environment: &environment::variable, now: &now };
-    let env = EnvSh::parse(&source, &context).map_err(|refusal| Error::refused(&path, &refusal))?;
-    let setting = Keys { env: &env, path: &path };
-    let model = match setting.optional("modulename", ModelName::parse)? {
+    let env_sh = EnvFile::parse(&path, &source, &context)?;
+    let model = match env_sh.optional("modulename", ModelName::parse)? {
         Some(model) => model,
         None => {
             let name = environment::variable(b"ENV_SERVICE_NAME").unwrap_or_default();
             if name.is_empty() {
-                return Err(setting.missing("modulename", " (or set ENV_SERVICE_NAME)"));
+                return Err(env_sh.missing("modulename"));
             }
             ModelName::parse(&name).map_err(|e| e.context("ENV_SERVICE_NAME"))?
         }
     };
-    let address = match setting.optional("address", Address::parse)? {
+    let address = match env_sh.optional("address", Address::parse)? {
         Some(address) => address,
         None => own_address(&path)?,
     };
+    // Set, but empty, means that there is nothing to run.
+    let command_line = |key: &str| match env_sh.raw(key) {
+        Some(line) => Ok(OsString::from_vec(line.to_vec())),
+        None => Err(env_sh.missing(key)),
+    };
     Ok(Settings {
         daemon: Daemon {
-            host: setting.needed("monitor", Address::parse)?,
-            port: setting.optional("rsyncport", Port::parse)?.unwrap_or(Port::RSYNC),
+            host: env_sh.needed("monitor", Address::parse)?,
+            port: env_sh.optional("rsyncport", Port::parse)?.unwrap_or(Port::RSYNC),
         },
         model,
         address,
-        start: setting.command_line("service_start")?,
-        stop: setting.command_line("service_stop")?,
+        start: command_line("service_start")?,
+        stop: command_line("service_stop")?,
     })
 }
 
@@ -70,36 +74,6 @@ fn own_address(path: &Path) -> Result<Address> {
             "this host has no address but loopback; set address= in {}",
             path.display()
         ))),
-    }
-}
-
-/// The keys of an env.sh, with messages that name the file and the line.
-struct Keys<'a> {
-    env: &'a EnvSh,
-    path: &'a Path,
-}
-
-impl Keys<'_> {
-    fn optional<T>(&self, key: &str, parse: impl Fn(&[u8]) -> Result<T>) -> Result<Option<T>> {
-        let Some(value) = self.env.get(key).filter(|value| !value.is_empty()) else { return Ok(None) };
-        let line = self.env.line_of(key).unwrap_or(1);
-        parse(value).map(Some).map_err(|e| e.context(format!("{}:{line}: {key}", self.path.display())))
-    }
-
-    fn needed<T>(&self, key: &str, parse: impl Fn(&[u8]) -> Result<T>) -> Result<T> {
-        self.optional(key, parse)?.ok_or_else(|| self.missing(key, ""))
-    }
-
-    /// A command line; set, but empty, means that there is nothing to run.
-    fn command_line(&self, key: &str) -> Result<OsString> {
-        match self.env.get(key) {
-            Some(value) => Ok(OsString::from_vec(value.to_vec())),
-            None => Err(self.missing(key, "")),
-        }
-    }
-
-    fn missing(&self, key: &str, or: &str) -> Error {
-        Error::usage(format!("{}: {key} is not set; add a line {key}=...{or}", self.path.display()))
     }
 }
 
