@@ -2,6 +2,7 @@
 //!
 //! Dot files are this toolkit's own; the legacy globs and rsync commands never pick them up (contract section 4).
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::names::{Address, ModelName};
@@ -14,10 +15,23 @@ pub const SERVICE_MODULE: &str = "datamining_service";
 /// The workspace inside every container, which service.conf's paths name.
 pub const WORKSPACE: &str = "/data1/work/datasys/framework/service/workspace";
 
-/// The lock that goes with a file: a dot file beside it.
+/// The lock of whoever edits a file: a dot file beside it.
 pub fn lock_of(file: &Path) -> PathBuf {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    file.with_file_name(format!(".{name}.lock"))
+    beside(file, "lock")
+}
+
+/// The lock of a run over a registry. Another one than that of an edit: registering a model need not wait until a large
+/// one is published.
+pub fn tick_lock_of(registry: &Path) -> PathBuf {
+    beside(registry, "tick.lock")
+}
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(file.file_name().unwrap_or_default());
+    name.push(".");
+    name.push(suffix);
+    file.with_file_name(name)
 }
 
 /// The monitor's tree.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::names::shown;
+use crate::names::{ModelName, shown};
 
 /// A version: 14 digits of local time when this toolkit makes it (contract section 1); of others, 8 to 14 digits
 /// with an optional `.`, `_` or `-` and letters or digits (contract section 2, "success, status").
@@ -22,6 +22,15 @@ impl Version {
                 shown(bytes)
             ))
         })
+    }
+
+    /// Parses the name of a version's directory as service.conf gives it. An operator may have put one there by hand, so
+    /// any name will do that could be a model's, too. Fails (exit 2) on anything else.
+    pub fn of_directory(bytes: &[u8]) -> Result<Self> {
+        match ModelName::parse(bytes) {
+            Ok(name) => Ok(Self(name.to_string())),
+            Err(_) => Err(Error::usage(format!("{} is not the name of a version", shown(bytes)))),
+        }
     }
 
     /// The version that `success` or a report announces: the first word of its first line, if that is one.

@@ -149,7 +149,7 @@ impl Registry {
              plugin=\"{plugin}\"\n\
              echo \"==================begin start run $mymodel=================================\"`date`  >> ${{logFile}}\n\
              sh dispatch.sh $mymodel {}/plugin/$mymodel $plugin.so >> ${{logFile}}\n\
-             echo \"==================end run $mymodel========================================\"`date`  >> ${{logFile}}\n",
+             echo \"==================end run $mymodel=========================================\"`date`  >> ${{logFile}}\n",
             crate::layout::WORKSPACE
         );
         self.source.extend_from_slice(stanza.as_bytes());

@@ -138,6 +138,12 @@ pub fn replace_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_directory_of(path)
 }
 
+/// Where a path leads: a symbolic link is followed, so that its target can be replaced as a shell's `>` writes through it.
+/// Anything else, also a link to nothing, is the path itself.
+pub fn followed(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
 /// Creates a file with the given content, complete from the first instant at which it can be seen.
 /// Returns `false`, changing nothing, when the path exists already.
 pub fn create_exclusively(path: &Path, bytes: &[u8]) -> Result<bool> {

@@ -3,7 +3,7 @@
 //! Run once per model on the monitor. Creates `datamining_plugin/MODULE/{lib,data}` and
 //! `datamining_service/MODULE/{config_1/service.conf,plugin}`, and appends the model's stanza to dispatchserver.sh; with
 //! `--members` and `--port` also writes the member list. A second run changes nothing and says so. Exit codes: 0 done or
-//! nothing to do, 1 failed, 2 wrong usage or bad input file, 75 a tick holds the registry's lock.
+//! nothing to do, 1 failed, 2 wrong usage or bad input file, 75 another edit holds the registry's lock.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,8 +25,8 @@ const PROGRAM: &str = "add_dispatch_docker";
 /// The largest registry that is edited, in bytes: a stanza has about 400.
 const REGISTRY_LIMIT: u64 = 1 << 30;
 
-/// A tick that does nothing takes milliseconds; one that publishes takes longer.
-const LOCK_WAIT: Wait = Wait::AtMost(Duration::from_secs(30));
+/// Another edit takes milliseconds.
+const LOCK_WAIT: Wait = Wait::AtMost(Duration::from_secs(10));
 
 /// Runs `add_dispatch_docker` with the process's arguments.
 pub fn main() -> ExitCode {

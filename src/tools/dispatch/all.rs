@@ -22,7 +22,7 @@ pub fn run(monitor: &Monitor, registry: Option<PathBuf>, wait: Wait) -> Result<(
     super::check_mounted(monitor)?;
     let path = registry.unwrap_or_else(|| monitor.registry());
     let source = files::read(&path, REGISTRY_LIMIT)?;
-    let _lock = Lock::take(&layout::lock_of(&path), wait)?;
+    let _lock = Lock::take(&layout::tick_lock_of(&path), wait)?;
     let now = clock::now();
     let registry = Registry::parse(&source, &Context { environment: &environment::variable, now: &now });
     let mut tick = Tick { monitor, path: &path, wait, logs: Logs::beside(&path), problems: Vec::new() };
@@ -117,9 +117,12 @@ impl Logs {
 fn summary(problems: &[Exit]) -> Result<()> {
     match problems.iter().max() {
         None => Ok(()),
-        Some(&exit) => Err(Error::with_exit(
-            exit,
-            format!("{} problems, see above; the other models are done", problems.len()),
-        )),
+        Some(&exit) => {
+            let count = match problems.len() {
+                1 => "1 problem".to_owned(),
+                many => format!("{many} problems"),
+            };
+            Err(Error::with_exit(exit, format!("{count}, see above; the other models are done")))
+        }
     }
 }

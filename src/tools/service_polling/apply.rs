@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layout::{Member, SERVICE_MODULE};
 use crate::machine::rsync::{self, Limits, Remote, Transfer};
 use crate::machine::{files, processes, terminal, trees};
@@ -25,14 +25,15 @@ pub fn apply(actions: &[Action], member: &Member, settings: &Settings) -> Result
 
 fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
     match action {
-        Action::FetchVersion { version, installed } => fetch(version, *installed, member, settings),
+        Action::FetchVersion(version) => fetch(version, member, settings),
         Action::Record(journal) => {
             if let Some(dir) = member.journal().parent() {
                 files::create_directories(dir)?;
             }
             files::replace_atomically(&member.journal(), journal.render().as_bytes())
         }
-        Action::Install(bytes) => files::replace_atomically(&member.service_conf(), bytes),
+        // legacy: service_polling.sh, `cat "$fetched" > "$installed"` writes through a link
+        Action::Install(bytes) => files::replace_atomically(&files::followed(&member.service_conf()), bytes),
         Action::Stop => {
             // A service that was not running cannot be stopped: that is not this poll's failure.
             if let Err(error) = command("service_stop", &settings.stop) {
@@ -58,32 +59,28 @@ fn command(name: &str, line: &OsStr) -> Result<()> {
     processes::run_command_line(line, COMMAND_LIMIT).map_err(|e| e.context(name))
 }
 
-/// Fetches a version beside its place, and renames it there when it is complete (defects 11, 23, 26). What an earlier
-/// poll fetched is used, not fetched again.
-fn fetch(version: &Version, installed: bool, member: &Member, settings: &Settings) -> Result<()> {
+/// Fetches a version beside its place, and renames it there when it is complete (defects 11, 23, 26). A directory of that
+/// name that holds something else is half a version which a script left: it is exchanged as a whole, so that no file that
+/// a running service has mapped is written to.
+fn fetch(version: &Version, member: &Member, settings: &Settings) -> Result<()> {
     let versions = member.versions(&settings.model);
     let (place, staging) = (versions.join(version), versions.join(format!(".staging-{version}")));
     files::create_directories(&staging)?;
     let from = Remote { module: SERVICE_MODULE, path: format!("{}/plugin/{version}/", settings.model) };
     rsync::run(&settings.daemon, &Transfer::FetchDirectory { from, to: staging.clone() }, Limits::MODEL)?;
-    trees::make_durable(&staging)?;
-    if files::facts(&place)?.is_some() {
-        if trees::same_content(&staging, &place)? {
-            return files::remove_tree(&staging);
-        }
-        if installed {
-            let place = place.display();
-            return Err(Error::failed(format!(
-                "{place} differs from the monitor's version of that name and the service has it open; push again to get a new version"
-            )));
-        }
-        let aside = versions.join(format!(".discarded-{version}"));
-        files::remove_tree(&aside)?;
-        files::rename(&place, &aside)?;
-        files::rename(&staging, &place)?;
-        return files::remove_tree(&aside);
+    if files::facts(&place)?.is_none() {
+        trees::make_durable(&staging)?;
+        return files::rename(&staging, &place);
     }
-    files::rename(&staging, &place)
+    if trees::same_content(&staging, &place)? {
+        return files::remove_tree(&staging);
+    }
+    trees::make_durable(&staging)?;
+    let aside = versions.join(format!(".discarded-{version}"));
+    files::remove_tree(&aside)?;
+    files::rename(&place, &aside)?;
+    files::rename(&staging, &place)?;
+    files::remove_tree(&aside)
 }
 
 /// Leaves the version in `datamining_service/MODEL/version/ADDRESS` on the monitor.

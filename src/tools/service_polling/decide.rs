@@ -2,7 +2,6 @@
 
 use crate::error::{Error, Result};
 use crate::formats::service_conf;
-use crate::names::shown;
 use crate::version::Version;
 
 /// What an earlier poll left to be done after it installed a service.conf.
@@ -33,7 +32,7 @@ impl Journal {
             "report" => Pending::Report,
             _ => return None,
         };
-        Some(Journal { pending, version: Version::parse(version.as_bytes()).ok()? })
+        Some(Journal { pending, version: Version::of_directory(version.as_bytes()).ok()? })
     }
 
     /// The journal's one line.
@@ -61,12 +60,7 @@ pub struct Observed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Fetch a version, whole, and put it in its place.
-    FetchVersion {
-        /// Which.
-        version: Version,
-        /// Whether the running service may have it open: then it must not change (defect 23).
-        installed: bool,
-    },
+    FetchVersion(Version),
     /// Write down what remains to be done.
     Record(Journal),
     /// Replace the installed service.conf.
@@ -95,17 +89,16 @@ pub fn decide(observed: &Observed) -> Result<Vec<Action>> {
         });
     }
     let named = service_conf::value(&observed.fetched, "moduleversion").unwrap_or_default();
-    let Ok(version) = Version::parse(named) else {
+    let Ok(version) = Version::of_directory(named) else {
         return Err(Error::failed(format!(
-            "the monitor's service.conf names moduleversion {}, which is no published version; push the model first",
-            shown(named)
+            "the monitor's service.conf has moduleversion={}, which names no version; push the model, or correct that line",
+            String::from_utf8_lossy(named)
         )));
     };
     let before = observed.installed.as_deref().and_then(|conf| service_conf::value(conf, "moduleversion"));
-    let installed = before == Some(version.as_str().as_bytes());
     let before = before.map_or("no version".to_owned(), |v| String::from_utf8_lossy(v).into_owned());
     let mut actions = vec![
-        Action::FetchVersion { version: version.clone(), installed },
+        Action::FetchVersion(version.clone()),
         Action::Record(Journal { pending: Pending::Restart, version: version.clone() }),
         Action::Install(observed.fetched.clone()),
     ];
@@ -164,7 +157,7 @@ mod tests {
     fn a_version_is_complete_before_service_conf_names_it_and_the_restart_comes_after() {
         let actions = decided("20180413192258", Some("20180101000000"), None);
         let place = |wanted: fn(&Action) -> bool| actions.iter().position(wanted).unwrap();
-        let fetch = place(|a| matches!(a, Action::FetchVersion { installed: false, .. }));
+        let fetch = place(|a| matches!(a, Action::FetchVersion(_)));
         let install = place(|a| matches!(a, Action::Install(_)));
         let start = place(|a| matches!(a, Action::Start));
         let report = place(|a| matches!(a, Action::Report(_)));
@@ -172,8 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_was_never_dispatched_is_not_installed() {
-        let observed = Observed { fetched: conf("demo_version"), installed: None, journal: None };
-        assert!(decide(&observed).unwrap_err().to_string().contains("push the model first"));
+    fn a_service_conf_that_names_no_version_is_not_installed() {
+        for named in ["", "../x", "a/b", "-x", "# remark"] {
+            let observed = Observed { fetched: conf(named), installed: None, journal: None };
+            assert!(decide(&observed).unwrap_err().to_string().contains("names no version"), "{named}");
+        }
     }
 }

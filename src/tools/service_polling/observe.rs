@@ -32,7 +32,12 @@ pub struct Settings {
 /// Reads env.sh; the model's name may come from the container's environment (contract section 3).
 pub fn settings(member: &Member) -> Result<Settings> {
     let path = member.env_sh();
-    let source = files::read(&path, CONFIGURATION_LIMIT)?;
+    let Some(source) = files::read_if_exists(&path, CONFIGURATION_LIMIT)? else {
+        return Err(Error::usage(format!(
+            "{} is not there; write monitor, modulename, service_start and service_stop into it, or set WATCH_ROOT",
+            path.display()
+        )));
+    };
     let now = clock::now();
     let context = Context { environment: &environment::variable, now: &now };
     let env_sh = EnvFile::parse(&path, &source, &context)?;
