@@ -1,2 +1,13 @@
-//! The one test binary.
+//! The one test binary: a file per subject. See harness/ for what they stand on.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(missing_docs, reason = "a test's name says what it shows")]
+
+mod bad_input;
+mod golden;
+mod harness;
+mod harness_itself;
+mod ledger;
+mod locks;
+mod mixed_fleet;
+mod wrappers;

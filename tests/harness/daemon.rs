@@ -1,0 +1,101 @@
+//! A real rsync daemon on 127.0.0.1, on a port of its own, with the two modules of the monitor.
+
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+static VERSION: Once = Once::new();
+
+/// A running daemon; dropping it stops it.
+pub struct Daemon {
+    /// Its port.
+    pub port: u16,
+    child: Child,
+}
+
+impl Daemon {
+    /// Starts a daemon that exports the two directories of a monitor's tree. Its files lie in `dir`.
+    pub fn start(dir: &Path, monitor_root: &Path) -> Daemon {
+        let mut config = String::from("use chroot = no\nreverse lookup = no\n");
+        if super::parts::is_root() {
+            config.push_str("uid = root\ngid = root\n");
+        }
+        for module in ["datamining_plugin", "datamining_service"] {
+            let path = monitor_root.join("rsync_service_data").join(module);
+            config.push_str(&format!("[{module}]\npath = {}\nread only = no\n", path.display()));
+        }
+        Self::start_with(dir, &config)
+    }
+
+    /// Starts a daemon with a configuration.
+    pub fn start_with(dir: &Path, config: &str) -> Daemon {
+        VERSION.call_once(print_version);
+        let path = dir.join("rsyncd.conf");
+        std::fs::write(&path, config).unwrap();
+        // Another test may take the free port before the daemon does: then once more with another one.
+        for _ in 0..20 {
+            let port = free_port();
+            let child = Command::new("rsync")
+                .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
+                .arg(format!("--port={port}"))
+                .arg(format!("--config={}", path.display()))
+                .arg(format!("--log-file={}", dir.join("rsyncd.log").display()))
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("rsync starts");
+            let mut daemon = Daemon { port, child };
+            if daemon.answers() {
+                return daemon;
+            }
+        }
+        panic!("no rsync daemon could be started; see {}", dir.join("rsyncd.log").display());
+    }
+
+    fn answers(&mut self) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(10) {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if greeting(self.port).is_some_and(|text| text.starts_with("@RSYNCD:")) {
+                return self.child.try_wait().unwrap().is_none();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A loopback port that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("loopback has a free port").port()
+}
+
+fn greeting(port: u16) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    let mut text = [0; 8];
+    stream.read_exact(&mut text).ok()?;
+    String::from_utf8(text.to_vec()).ok()
+}
+
+/// Which rsync the tests ran against belongs into their log.
+fn print_version() {
+    use std::io::Write;
+    let output = Command::new("rsync").arg("--version").output().expect("rsync starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = format!("tested against the real {}\n", text.lines().next().unwrap_or("rsync"));
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}

@@ -1,0 +1,17 @@
+//! What the tests stand on: real programs, a world of files to run them in, and a comparison of what they left behind.
+//!
+//! - [`parts`]: the real components; a missing one is a printed skip, and in CI a failure.
+//! - [`daemon`]: a real rsync daemon on a loopback port of its own.
+//! - [`world`]: one monitor, one deploy directory, members; built anew for every run, always at the same path.
+//! - [`side`]: who does a step: a script under a shell, or a binary in a locale.
+//! - [`outcome`]: what a run left: exit status, tree, journal; and how two of them differ.
+
+pub mod daemon;
+pub mod outcome;
+pub mod parts;
+pub mod side;
+pub mod world;
+
+pub use outcome::Outcome;
+pub use side::{Side, Tool};
+pub use world::{Sandbox, World};

@@ -1,0 +1,96 @@
+//! Who does a step: a legacy script under a shell, or a binary in a locale.
+
+use std::path::PathBuf;
+
+use super::parts;
+
+/// What is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// add_dispatch_docker.sh, `add_dispatch_docker`.
+    Add,
+    /// rsync.sh, `rsync-push`.
+    Push,
+    /// dispatch.sh, `dispatch`.
+    Dispatch,
+    /// dispatchserver.sh, `dispatch --all`.
+    Registry,
+    /// service_polling.sh, `service_polling`.
+    Poll,
+}
+
+impl Tool {
+    /// The script's file name.
+    pub fn script(self) -> &'static str {
+        match self {
+            Tool::Add => "add_dispatch_docker.sh",
+            Tool::Push => "rsync.sh",
+            Tool::Dispatch => "dispatch.sh",
+            Tool::Registry => "dispatchserver.sh",
+            Tool::Poll => "service_polling.sh",
+        }
+    }
+
+    /// The binary, as cargo built it for this test run.
+    pub fn binary(self) -> &'static str {
+        match self {
+            Tool::Add => env!("CARGO_BIN_EXE_add_dispatch_docker"),
+            Tool::Push => env!("CARGO_BIN_EXE_rsync-push"),
+            Tool::Dispatch | Tool::Registry => env!("CARGO_BIN_EXE_dispatch"),
+            Tool::Poll => env!("CARGO_BIN_EXE_service_polling"),
+        }
+    }
+}
+
+/// Who does a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The script, by this shell, under `LC_ALL=C`: the reference.
+    Script(&'static str),
+    /// The binary, in this locale.
+    Binary(&'static str),
+}
+
+impl Side {
+    /// The reference.
+    pub const SCRIPT: Side = Side::Script("dash");
+    /// The binary as cron runs it.
+    pub const BINARY: Side = Side::Binary("C");
+    /// Everybody who must leave the same behind; the reference first. A locale that is not installed is one, too: the
+    /// binary has to ignore it.
+    pub const ALL: [Side; 5] = [
+        Side::Script("dash"),
+        Side::Script("bash"),
+        Side::Binary("C"),
+        Side::Binary("C.UTF-8"),
+        Side::Binary("zh_CN.GBK"),
+    ];
+
+    /// Its locale.
+    pub fn locale(self) -> &'static str {
+        match self {
+            Side::Script(_) => "C",
+            Side::Binary(locale) => locale,
+        }
+    }
+
+    /// The program and its first arguments.
+    pub fn command_line(self, tool: Tool) -> Vec<PathBuf> {
+        match self {
+            // The registry is a script that belongs to the monitor, as cron runs it there.
+            Side::Script(shell) if tool == Tool::Registry => vec![shell.into(), tool.script().into()],
+            Side::Script(shell) => vec![PathBuf::from(shell), parts::legacy_scripts().join(tool.script())],
+            Side::Binary(_) if tool == Tool::Registry => vec![tool.binary().into(), "--all".into()],
+            Side::Binary(_) => vec![tool.binary().into()],
+        }
+    }
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Side::Script(shell) => write!(f, "script ({shell})"),
+            Side::Binary(locale) => write!(f, "binary (LC_ALL={locale})"),
+        }
+    }
+}

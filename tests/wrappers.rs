@@ -1,0 +1,158 @@
+//! compat/: what operators type and what cron runs reaches the binaries, and finds its way back to the scripts.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::parts::{legacy_scripts, need, project};
+use crate::harness::world::{LIBRARY, MODEL, SERVICE_CONF};
+use crate::harness::{Outcome, Sandbox, Side, Tool, World};
+
+/// A wrapper and the binary that it runs.
+const WRAPPERS: [(&str, &str); 4] = [
+    ("rsync.sh", "rsync-push"),
+    ("dispatch.sh", "dispatch"),
+    ("add_dispatch_docker.sh", "add_dispatch_docker"),
+    ("service_polling.sh", "service_polling"),
+];
+
+/// Puts a wrapper into the place of its script, and the script beside it.
+fn install(world: &World, name: &str, dir: &str) {
+    world.write(format!("{dir}/{name}"), std::fs::read(project().join("compat").join(name)).unwrap());
+    world.write(format!("{dir}/{name}.legacy"), std::fs::read(legacy_scripts().join(name)).unwrap());
+}
+
+fn executable(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// The directory of the binaries under test.
+fn binaries() -> &'static Path {
+    Path::new(Tool::Push.binary()).parent().unwrap()
+}
+
+/// Runs a command line as an operator or cron would, in the environment of a tool.
+fn typed(world: &World, tool: Tool, line: &str, environment: &[(&str, &str)]) -> Outcome {
+    let mut command = Command::new("sh");
+    command.args(["-c", line]);
+    world.prepare(&mut command, tool, Side::SCRIPT);
+    command.env("MODEL_ROLLOUT_BIN", binaries()).envs(environment.iter().copied());
+    world.finish(&mut command)
+}
+
+#[test]
+fn arguments_reach_the_binary_untouched() {
+    need!("rsync", "dash", "bash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    world.directory("stand-ins");
+    for (name, binary) in WRAPPERS {
+        install(&world, name, "scripts");
+        executable(
+            &world.path(format!("stand-ins/{binary}")),
+            "#!/bin/sh\nprintf '<%s>' \"$0\" \"$@\"; exit 7\n",
+        );
+        for shell in ["dash", "bash"] {
+            let mut command = Command::new(shell);
+            command.arg(world.path(format!("scripts/{name}"))).args(["a b", "", "*", "-x", "$HOME", "\\"]);
+            world.prepare(&mut command, Tool::Add, Side::SCRIPT);
+            let outcome = world.finish(command.env("MODEL_ROLLOUT_BIN", world.path("stand-ins")));
+            let program = world.path(format!("stand-ins/{binary}"));
+            assert_eq!(outcome.stdout, format!("<{}><a b><><*><-x><$HOME><\\>", program.display()), "{name}");
+            assert_eq!(outcome.status, 7, "{name}: the exit code is the binary's");
+        }
+    }
+}
+
+#[test]
+fn it_falls_back_to_the_script_when_told_to_or_when_the_binary_is_missing() {
+    need!("rsync", "dash", "bash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    for (name, _) in WRAPPERS {
+        install(&world, name, "scripts");
+        world.write(format!("scripts/{name}.legacy"), "printf '<%s>' legacy \"$@\"; exit 5\n");
+        for shell in ["dash", "bash"] {
+            let run = |environment: &[(&str, &str)]| {
+                let mut command = Command::new(shell);
+                command.arg(world.path(format!("scripts/{name}"))).args(["a b", ""]);
+                world.prepare(&mut command, Tool::Add, Side::SCRIPT);
+                world.finish(command.env("MODEL_ROLLOUT_BIN", binaries()).envs(environment.iter().copied()))
+            };
+            let nowhere = world.path("nowhere").display().to_string();
+            for environment in [[("MODEL_ROLLOUT_LEGACY", "1")], [("MODEL_ROLLOUT_BIN", nowhere.as_str())]] {
+                let outcome = run(&environment);
+                assert_eq!(
+                    (outcome.stdout.as_str(), outcome.status),
+                    ("<legacy><a b><>", 5),
+                    "{name} {shell}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn with_neither_binary_nor_script_it_says_so_in_one_line() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    for (name, binary) in WRAPPERS {
+        world.write(format!("scripts/{name}"), std::fs::read(project().join("compat").join(name)).unwrap());
+        let line = format!("sh scripts/{name} x");
+        let outcome = typed(&world, Tool::Add, &line, &[("MODEL_ROLLOUT_BIN", "/nowhere")]);
+        assert_eq!(outcome.status, 1);
+        assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+        assert!(
+            outcome.stderr.starts_with(&format!("{name}: neither /nowhere/{binary} nor ")),
+            "{}",
+            outcome.stderr
+        );
+    }
+}
+
+#[test]
+fn what_operators_type_and_what_cron_runs_reach_the_binaries() {
+    need!("rsync", "dash", "bash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    install(&world, "add_dispatch_docker.sh", "monitor/scripts");
+    install(&world, "dispatch.sh", "monitor/scripts/dispatch/bin");
+    install(&world, "rsync.sh", "deploy");
+    install(&world, "service_polling.sh", "member-127.0.0.11/watch");
+    world.deploy();
+    world.member("127.0.0.11");
+
+    let add = format!("cd {}/scripts && sh add_dispatch_docker.sh model {MODEL} {MODEL}", "$MONITOR_ROOT");
+    let added = typed(&world, Tool::Add, &add, &[]);
+    assert_eq!(added.status, 0, "{}", added.stderr);
+    assert!(added.stdout.starts_with("registered mblog_yellow"), "{}", added.stdout);
+    world.service_conf("config_1", SERVICE_CONF);
+    world.member_list("127.0.0.11");
+
+    let pushed = typed(&world, Tool::Push, "sh rsync.sh update", &[]);
+    assert_eq!(pushed.status, 0, "{}", pushed.stderr);
+    assert!(world.upload(".env.sh").is_file(), "only the binary uploads it");
+
+    // The contract's crontab lines, unchanged but for the roots.
+    let monitor = "cd $MONITOR_ROOT/scripts/dispatch/bin && sh dispatchserver.sh > /dev/null 2>&1";
+    assert_eq!(typed(&world, Tool::Registry, monitor, &[]).status, 0);
+    assert!(world.service(".dispatch").is_file(), "only the binary keeps a journal");
+
+    let member =
+        "/bin/bash   $WATCH_ROOT/service_polling.sh  >>$WATCH_ROOT/log/polling-$(date +\"%Y%m%d\").log 2>&1";
+    let polled = typed(&world, Tool::Poll, member, &[]);
+    assert_eq!((polled.status, polled.journal.len()), (0, 2));
+    assert!(
+        world.path("member-127.0.0.11/watch/.service_polling.lock").is_file(),
+        "only the binary has a lock"
+    );
+    let version = String::from_utf8(world.read(world.service("version/127.0.0.11"))).unwrap();
+    let library = format!("member-127.0.0.11/workspace/plugin/{MODEL}/{}/lib/{LIBRARY}", version.trim());
+    assert_eq!(world.read(library), b"library 1\n");
+
+    assert_eq!(typed(&world, Tool::Registry, monitor, &[]).status, 0);
+    assert!(!world.service("status").exists(), "confirmed");
+    assert!(!world.upload("success").exists(), "confirmed");
+}
