@@ -9,7 +9,6 @@ use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind};
 use crate::machine::trees::{self, Entry};
 use crate::machine::{clock, environment};
 use crate::names::Address;
-use crate::time::Seconds;
 use crate::tools::dispatch::cli::Target;
 use crate::tools::dispatch::decide::{
     CheckFacts, Configuration, Members, Published, Status, Success, UpdateFacts, UploadFacts, update,
@@ -88,11 +87,15 @@ impl<'a> Site<'a> {
             success,
             journal,
             configurations: Vec::new(),
+            script_quiet_for: None,
             published: Published::Absent,
             upload: None,
         };
         let Some(version) = update::candidate(&facts) else { return Ok((facts, Vec::new())) };
         facts.configurations = self.configurations()?;
+        if let Some(begun) = update::begun_by_script(&facts, &version) {
+            facts.script_quiet_for = trees::last_written(&self.service.version(&begun))?.map(clock::age_of);
+        }
         if !update::may_publish(&facts, target, &version) {
             return Ok((facts, Vec::new()));
         }
@@ -115,9 +118,7 @@ impl<'a> Site<'a> {
         if trees::same_content(&self.upload.dir, &dir)? {
             return Ok(Published::SameAsUpload);
         }
-        Ok(Published::Other {
-            quiet_for: trees::last_written(&dir)?.map_or(Seconds(i64::MAX), clock::age_of),
-        })
+        Ok(Published::Other)
     }
 
     /// The facts of fCheckVersion.

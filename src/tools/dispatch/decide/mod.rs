@@ -48,11 +48,8 @@ pub enum Published {
     Absent,
     /// Exactly what the upload holds.
     SameAsUpload,
-    /// Something else, last written that long ago.
-    Other {
-        /// Since the last write below it.
-        quiet_for: Seconds,
-    },
+    /// Something else.
+    Other,
 }
 
 /// What the upload holds.
@@ -81,6 +78,9 @@ pub struct UpdateFacts {
     pub journal: Option<Journal>,
     /// Every `config_*/service.conf`, by name.
     pub configurations: Vec<Configuration>,
+    /// For an upgrade that a script began: how long ago it last wrote below the version's directory; `None` where that is
+    /// missing.
+    pub script_quiet_for: Option<Seconds>,
     /// What is published under the version that [`update::candidate`] names.
     pub published: Published,
     /// The upload, where there is a candidate.

@@ -85,14 +85,19 @@ fn abandon(journal: &Journal) -> Plan {
     Plan { commit, ..Plan::default() }
 }
 
-/// Whether the script that wrote `status` died before every service.conf named the version.
-fn script_is_dead(facts: &UpdateFacts, status: &Status, target: &Target, version: &Version) -> bool {
-    let announcement = announcement(target, version);
+/// The version of the upgrade that a script began: `status` holds it, where the site's script writes it there.
+pub fn begun_by_script(facts: &UpdateFacts, candidate: &Version) -> Option<Version> {
+    let status = facts.status.as_ref().filter(|_| ours(facts).is_none())?;
+    Some(status.version.clone().unwrap_or_else(|| candidate.clone()))
+}
+
+/// Whether the script that wrote `status` died before every service.conf named its version. One that announced it is done
+/// with its part, however long the members take.
+fn script_is_dead(facts: &UpdateFacts, status: &Status, target: &Target, candidate: &Version) -> bool {
+    let Some(begun) = begun_by_script(facts, candidate) else { return false };
+    let announcement = announcement(target, &begun);
     let announced = facts.configurations.iter().all(|c| service_conf::announces(&c.bytes, &announcement));
-    let quiet_for = match facts.published {
-        Published::Other { quiet_for } => quiet_for.min(status.age),
-        Published::Absent | Published::SameAsUpload => status.age,
-    };
+    let quiet_for = facts.script_quiet_for.map_or(status.age, |quiet_for| quiet_for.min(status.age));
     !announced && quiet_for > SCRIPT_IS_DEAD_AFTER
 }
 
@@ -113,13 +118,13 @@ fn publish(
     });
     match (facts.published, begin) {
         (Published::SameAsUpload, _) => {}
-        (Published::Other { .. }, Begin::Exclusively) => {
+        (Published::Other, Begin::Exclusively) => {
             return Err(Error::failed(format!(
                 "{}: version {version} is published already with other content; push again to get a new version",
                 target.model
             )));
         }
-        (Published::Other { .. }, Begin::Again) => {
+        (Published::Other, Begin::Again) => {
             prepare.extend([Action::DiscardPublished(version.clone())]);
             prepare.extend([Action::Stage(version.clone()), Action::Publish(version.clone())]);
         }
@@ -238,6 +243,7 @@ mod tests {
                 path: "config_1/service.conf".into(),
                 bytes: conf.to_vec(),
             }],
+            script_quiet_for: None,
             published: Published::Absent,
             upload: Some(UploadFacts { bytes: 10, has_library: true, unpublishable: None, free_bytes: 100 }),
         }
@@ -316,18 +322,33 @@ mod tests {
     fn a_script_at_work_is_left_alone_and_a_dead_one_is_resumed() {
         let mut facts = facts();
         facts.status = status(300, V1);
-        facts.published = Published::Other { quiet_for: Seconds(10) };
+        facts.published = Published::Other;
+        facts.script_quiet_for = Some(Seconds(10));
         assert_eq!(planned(&facts), Plan::default());
-        facts.published = Published::Other { quiet_for: Seconds(200) };
+        facts.script_quiet_for = Some(Seconds(200));
         let plan = planned(&facts);
         assert!(plan.prepare.contains(&Action::DiscardPublished(version(V1))));
         assert_eq!(announced_version(&plan).as_deref(), Some(V1));
     }
 
     #[test]
+    fn an_upgrade_that_a_script_announced_is_not_superseded_by_a_later_push() {
+        let mut facts = facts();
+        facts.status = status(300, V1);
+        let announced = announce(&facts, &target(), &version(V1)).unwrap();
+        facts.configurations = announced;
+        facts.success = success(8, V2);
+        assert_eq!(planned(&facts), Plan::default());
+        // Nor is one that is still being copied.
+        facts.configurations[0].bytes = b"modulepath=/old\nmoduleconfig=/old\nmoduleversion=old\n".to_vec();
+        facts.script_quiet_for = Some(Seconds(3));
+        assert_eq!(planned(&facts), Plan::default());
+    }
+
+    #[test]
     fn a_published_version_never_changes() {
         let mut facts = facts();
-        facts.published = Published::Other { quiet_for: Seconds(1_000_000) };
+        facts.published = Published::Other;
         let error = update(&facts, &target()).unwrap_err().to_string();
         assert!(error.contains("published already with other content"), "{error}");
     }
