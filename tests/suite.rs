@@ -10,4 +10,5 @@ mod harness_itself;
 mod ledger;
 mod locks;
 mod mixed_fleet;
+mod scripts;
 mod wrappers;
