@@ -1,0 +1,115 @@
+//! `make demo`: a real fleet on loopback, two releases rolled out to it, and what every member serves after each.
+//!
+//! A monitor with its rsync daemon, a test host's deploy directory and three members, all in one temporary directory;
+//! each member runs the example `model_service`, which opens the library that its service.conf names. The rollout
+//! itself is done by the binaries beside this example. Nothing is left behind, whatever ends the demo, but with
+//! `--keep`. Exit codes: 0 every member serves what was pushed, 1 not so, 2 wrong usage, 130 interrupted.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod ask;
+mod fleet;
+mod ground;
+mod keep;
+mod processes;
+mod rollout;
+#[path = "../shared/service_control.rs"]
+mod service_control;
+mod sweep;
+mod table;
+mod timeline;
+
+use fleet::Fleet;
+use ground::Ground;
+use rollout::{RELEASES, Rollout};
+use timeline::{Timeline, say};
+
+/// Shows a rollout to a fleet on loopback, for real.
+#[derive(Debug, Parser)]
+#[command(name = "demo")]
+struct Cli {
+    /// Leave the fleet up, and print how to look at it
+    #[arg(long)]
+    keep: bool,
+    /// Stop a fleet that --keep left up, and remove its directory
+    #[arg(long, value_name = "DIR", conflicts_with = "keep")]
+    stop: Option<PathBuf>,
+    /// Print the version that a service says it serves
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with_all = ["keep", "stop"])]
+    ask: Option<SocketAddr>,
+}
+
+/// Why the demo did not come to its end.
+#[derive(Debug)]
+enum Problem {
+    /// Ctrl-C, or another signal that asks to end.
+    Interrupted,
+    /// Something did not go as it must.
+    Failed(String),
+}
+
+impl From<String> for Problem {
+    fn from(what: String) -> Problem {
+        Problem::Failed(what)
+    }
+}
+
+type Result<T> = std::result::Result<T, Problem>;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match (&cli.stop, cli.ask) {
+        (Some(dir), _) => ground::stop(dir).map_err(Problem::from),
+        (None, Some(service)) => ask(service),
+        (None, None) => show(cli.keep),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Problem::Interrupted) => {
+            eprintln!("demo: interrupted; everything is stopped and removed");
+            ExitCode::from(130)
+        }
+        Err(Problem::Failed(what)) => {
+            eprintln!("demo: {what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ask(service: SocketAddr) -> Result<()> {
+    let answer = ask::version(service)?;
+    say(format_args!("{} ({}, score {})", answer.version, answer.release, answer.score));
+    Ok(())
+}
+
+fn show(keep: bool) -> Result<()> {
+    // Before anything exists that a signal could leave behind.
+    processes::watch_signals()?;
+    let ground = Ground::new()?;
+    // A signal may also show as a failure of what it hit.
+    let shown = roll_out(ground.dir()).or_else(|problem| processes::go_on().and(Err(problem)));
+    match shown {
+        // Also after a failure: it is what one wants to look at. An interrupt means that nobody does.
+        Ok(()) | Err(Problem::Failed(_)) if keep && ground.has_fleet() => ground.keep(),
+        _ => ground.clear()?,
+    }
+    shown
+}
+
+fn roll_out(dir: &Path) -> Result<()> {
+    let timeline = Timeline::start(dir);
+    say(format_args!("A fleet on loopback. DIR is {}", dir.display()));
+    let fleet = Fleet::set_up(dir, &timeline)?;
+    keep::write_commands(&fleet)?;
+    let rollout = Rollout { fleet: &fleet, timeline: &timeline };
+    rollout.register()?;
+    for release in RELEASES {
+        rollout.release(release)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! The rollout of a release, by the commands that operators type and cron runs.
+
+use std::fmt::Display;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::fleet::{Fleet, MODEL, Member, file, quoted};
+use crate::processes;
+use crate::table::{self, Expected};
+use crate::timeline::Timeline;
+use crate::{Problem, Result};
+
+/// What one release differs in from another.
+#[derive(Clone, Copy)]
+pub struct Release {
+    /// Its name, compiled into the library.
+    pub name: &'static str,
+    /// The constant of its code.
+    bias: &'static str,
+    /// The figure in its data.
+    weight: &'static str,
+    /// What code and data make of the number 10.
+    score: &'static str,
+}
+
+/// The two releases of the demo.
+pub const RELEASES: [Release; 2] = [
+    Release { name: "first", bias: "0.5", weight: "2", score: "20.5" },
+    Release { name: "second", bias: "0.25", weight: "3", score: "30.25" },
+];
+
+/// The hosts in the timeline that are not members.
+const TEST_HOST: &str = "test host";
+const MONITOR: &str = "monitor";
+
+/// Rolls out.
+pub struct Rollout<'a> {
+    /// To whom.
+    pub fleet: &'a Fleet,
+    /// Where it is told.
+    pub timeline: &'a Timeline,
+}
+
+impl Rollout<'_> {
+    /// The manual's first part: registers the model, and corrects the generated service.conf.
+    pub fn register(&self) -> Result<()> {
+        let (members, port) = (self.fleet.addresses(), self.fleet.model_port.to_string());
+        let arguments = ["model", MODEL, MODEL, "--members", &members, "--port", &port];
+        let mut command = self.binary("add_dispatch_docker");
+        command.args(arguments).env("MONITOR_ROOT", &self.fleet.monitor.root);
+        let shown = format!("add_dispatch_docker {}", arguments.join(" "));
+        let said = self.run(MONITOR, &shown, command, &self.log("monitor.log"))?;
+        self.timeline.outcome(&said);
+        self.correct_service_conf()
+    }
+
+    /// The manual's step 5: the generated service.conf has errors, which an operator corrects by hand, once.
+    fn correct_service_conf(&self) -> Result<()> {
+        let path = self.fleet.monitor.services().join(MODEL).join("config_1/service.conf");
+        let edits = [
+            ("port=maxport", format!("port={}", self.fleet.model_port)),
+            ("name=svc_name", format!("name={MODEL}")),
+            ("zk_service_id=svc_name", format!("zk_service_id={MODEL}")),
+        ];
+        self.timeline.command(MONITOR, "(by hand) edit config_1/service.conf");
+        let mut text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        for (wrong, right) in &edits {
+            let at_line_start = format!("\n{wrong}\n");
+            if !text.contains(&at_line_start) {
+                return Err(Problem::Failed(format!("{}: no line {wrong} to correct", path.display())));
+            }
+            text = text.replace(&at_line_start, &format!("\n{right}\n"));
+        }
+        file(&path, &text)?;
+        self.timeline.outcome(&edits.map(|(_, right)| right).join(", "));
+        Ok(())
+    }
+
+    /// The manual's second part: build, push, dispatch, poll on each member, dispatch again. Fails unless every member
+    /// then serves what was pushed.
+    pub fn release(&self, release: Release) -> Result<()> {
+        self.timeline.heading(&format!("The {} release", release.name));
+        self.build(release)?;
+        self.push()?;
+        self.tick()?;
+        self.expect_in_flight(true)?;
+        for member in &self.fleet.members {
+            self.poll(member)?;
+        }
+        self.tick()?;
+        let ended = self.expect_in_flight(false);
+        let pushed = fs::read_to_string(self.fleet.deploy.success()).unwrap_or_default();
+        let expected = Expected { version: pushed.trim_end(), release: release.name, score: release.score };
+        table::show(self.fleet, &expected).and(ended)
+    }
+
+    /// New code and new data in the deploy directory.
+    fn build(&self, release: Release) -> Result<()> {
+        let deploy = &self.fleet.deploy.dir;
+        file(&deploy.join("online/data/weight.txt"), &format!("{}\n", release.weight))?;
+        let library = format!("online/release/{MODEL}.so");
+        let (name, bias) = (format!("-DRELEASE=\"{}\"", release.name), format!("-DBIAS={}", release.bias));
+        let arguments = ["-shared", "-fPIC", &name, &bias, "-o", &library, "model.c"];
+        let mut command = Command::new("cc");
+        command.args(arguments).current_dir(deploy);
+        let words = ["cc"].iter().chain(&arguments).map(|word| quoted(word));
+        self.run(TEST_HOST, &words.collect::<Vec<_>>().join(" "), command, &self.log("cc.log"))?;
+        self.timeline.outcome(&format!("{library}; online/data/weight.txt: {}", release.weight));
+        Ok(())
+    }
+
+    fn push(&self) -> Result<()> {
+        let mut command = Command::new("sh");
+        command.args(["rsync.sh", "update"]).current_dir(&self.fleet.deploy.dir);
+        command.env("MODEL_ROLLOUT_BIN", &self.fleet.binaries);
+        let said = self.run(TEST_HOST, "sh rsync.sh update", command, &self.log("test-host.log"))?;
+        self.timeline.outcome(&said);
+        Ok(())
+    }
+
+    /// What the monitor's cron runs every minute. It tells its story in the log that the registry names.
+    fn tick(&self) -> Result<()> {
+        let before = self.dispatch_log().len();
+        let mut command = self.binary("dispatch");
+        command.arg("--all").env("MONITOR_ROOT", &self.fleet.monitor.root);
+        let said = self.run(MONITOR, "dispatch --all", command, &self.log("monitor.log"))?;
+        let log = self.dispatch_log();
+        let new = log.get(before..).unwrap_or_default();
+        let told = new.lines().filter(|line| !line.starts_with("===="));
+        self.timeline.outcome(&told.chain(said.lines()).collect::<Vec<_>>().join("\n"));
+        Ok(())
+    }
+
+    fn dispatch_log(&self) -> String {
+        let dir = self.fleet.monitor.root.join("scripts/dispatch/log");
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+        // One file a day: a demo at midnight has two.
+        files.sort();
+        files.iter().map(|file| fs::read_to_string(file).unwrap_or_default()).collect()
+    }
+
+    /// Between the first tick and the last, `status` and `success` are there; afterwards they are not.
+    fn expect_in_flight(&self, expected: bool) -> Result<()> {
+        let in_upload = self.fleet.monitor.uploads().join(MODEL).join("success");
+        let in_service = self.fleet.monitor.services().join(MODEL).join("status");
+        match (in_service.exists(), in_upload.exists()) {
+            (true, true) if expected => self.timeline.outcome("status and success are there: in flight"),
+            (false, false) if !expected => self.timeline.outcome("status and success are gone: ended"),
+            (status, success) => {
+                let must = if expected { "be in flight" } else { "have ended" };
+                return Err(Problem::Failed(format!(
+                    "the upgrade must {must}, but status is there: {status}, success is there: {success}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a member's cron runs every minute, with its output in the log of cron's line.
+    fn poll(&self, member: &Member) -> Result<()> {
+        let mut command = self.binary("service_polling");
+        command.env("WATCH_ROOT", &member.trees.watch).env("WORKSPACE_ROOT", &member.trees.workspace);
+        let log = member.trees.watch.join("log/polling.log");
+        let said = self.run(member.address, "service_polling", command, &log)?;
+        self.timeline.outcome(&said);
+        Ok(())
+    }
+
+    fn binary(&self, name: &str) -> Command {
+        Command::new(self.fleet.binaries.join(name))
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.fleet.dir.join("log").join(name)
+    }
+
+    /// Runs a command line of a host. Fails when it does, with what it said.
+    fn run(&self, host: impl Display, shown: &str, mut command: Command, log: &Path) -> Result<String> {
+        self.timeline.command(&host, shown);
+        let finished = processes::run(&self.fleet.dir, &mut command, log)?;
+        if finished.status.success() {
+            return Ok(finished.text);
+        }
+        self.timeline.outcome(&finished.text);
+        Err(Problem::Failed(format!("{host}: {shown}: {}", finished.status)))
+    }
+}
