@@ -1,9 +1,13 @@
 # The commands of this project. `make` alone lists them.
 CARGO ?= cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
+PREFIX ?= /usr/local
+BINARIES = add_dispatch_docker rsync-push dispatch service_polling autoupdate-toggle
+WRAPPERS = add_dispatch_docker.sh rsync.sh dispatch.sh service_polling.sh
+SKIPS = $(TARGET)/skips
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop
+.PHONY: help demo demo-stop test check golden build install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,3 +21,31 @@ demo-stop: ## stop a fleet that ARGS=--keep left up: make demo-stop DIR=...
 	@$(if $(DIR),,$(error which one? make demo-stop DIR=... as make demo ARGS=--keep printed it))
 	@$(CARGO) build --quiet --release --example demo
 	@$(TARGET)/release/examples/demo --stop '$(DIR)'
+
+test: ## every test; prints SKIP for each that lacks a real component, and how many (in CI: a failure)
+	@sh .ci/need.sh cargo rsync cc dash bash sed setpriv mount hostname
+	@mkdir -p $(TARGET) && rm -f $(SKIPS)
+	@MODEL_ROLLOUT_SKIPS="$$(realpath $(TARGET))/skips" $(CARGO) test $(ARGS)
+	@echo "skipped tests: $$(cat $(SKIPS) 2>/dev/null | wc -l)"
+
+check: ## formatting, lints, import directions, documentation, shell scripts
+	@sh .ci/need.sh cargo shellcheck
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --quiet -- -D warnings
+	sh .ci/check-imports.sh
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --quiet
+	shellcheck -s sh legacy-scripts/*.sh compat/*.sh .ci/run .ci/*.sh examples/demo/*.sh
+
+golden: ## binaries against scripts, a report per scenario (LEGACY=DIR: against your own scripts)
+	@sh .ci/need.sh cargo rsync dash bash sed
+	@LEGACY='$(if $(LEGACY),$(realpath $(LEGACY)))' $(CARGO) test --quiet --test suite -- --ignored --exact golden::report --nocapture --test-threads=1
+
+build: ## the release binaries, in target/release
+	$(CARGO) build --release --bins
+
+install: build ## binaries to $(PREFIX)/bin, wrappers to $(PREFIX)/share/model-rollout (DESTDIR= as usual)
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/model-rollout'
+	cd $(TARGET)/release && install $(BINARIES) '$(DESTDIR)$(PREFIX)/bin'
+	@for wrapper in $(WRAPPERS); do \
+		sed 's|:-/usr/local/bin}|:-$(PREFIX)/bin}|' "compat/$$wrapper" > '$(DESTDIR)$(PREFIX)/share/model-rollout/'"$$wrapper" || exit 1; \
+	done

@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 
 mod bad_input;
+mod demo;
 mod golden;
 mod harness;
 mod harness_itself;
