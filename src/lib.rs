@@ -2,8 +2,8 @@
 //!
 //! How to find your way:
 //!
-//! - The words of the trade, each validated once: [`names`], [`version`], [`time`], [`identity`]; where every file lies: [`layout`];
-//!   what a person reads when something is wrong: [`error`].
+//! - The words of the trade, each validated once: [`names`], [`ip_range`], [`version`], [`time`], [`identity`]; where every
+//!   file lies: [`layout`]; what a person reads when something is wrong: [`error`].
 //! - [`formats`]: the files of the system as documents. Bytes in, bytes out; no I/O.
 //! - [`machine`]: the only door to the outside: files, locks, processes, clock, network, terminal, rsync.
 //! - [`tools`]: one module per binary. Each observes the machine, decides (a pure function), and applies the decision.
@@ -13,6 +13,7 @@
 pub mod error;
 pub mod formats;
 pub mod identity;
+pub mod ip_range;
 pub mod layout;
 pub mod machine;
 pub mod names;

@@ -8,6 +8,8 @@ mod demo;
 mod golden;
 mod harness;
 mod harness_itself;
+mod laws_of_crontab;
+mod laws_of_rsyncd_conf;
 mod ledger;
 mod locks;
 mod mixed_fleet;

@@ -8,9 +8,11 @@ use std::path::Path;
 
 use crate::error::Error;
 
+pub mod crontab;
 pub mod dispatchserver_sh;
 pub mod env_file;
 pub mod env_sh;
+pub mod rsyncd_conf;
 pub mod service_conf;
 
 pub mod shell;

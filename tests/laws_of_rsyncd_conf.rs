@@ -1,0 +1,143 @@
+//! The laws of rsyncd.conf on generated files.
+
+use model_rollout::formats::rsyncd_conf::RsyncdConf;
+use model_rollout::formats::rsyncd_conf::access::{Meaning, Verdict};
+use model_rollout::ip_range::IpRange;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+const LINES: [&str; 28] = [
+    "",
+    "  ",
+    "# remark",
+    "; hosts deny = 10.0.0.9 \\",
+    "[m]",
+    "[ M ] tail",
+    "[n]",
+    "[global]",
+    "[glo bal]",
+    "path = /data1/x",
+    "\tpath = /data1/x",
+    "comment = two \\",
+    "hosts deny = 10.0.0.9",
+    "  hosts deny = 10.0.0.9, 10.0.1.0/24",
+    "HOSTS DENY=h,10.0.0.9",
+    "hostsdeny = 10.0.0.9\t10.0.0.8 ,",
+    "hosts deny =",
+    "hosts deny = ,",
+    "hosts deny = 10.0.0.9,\\",
+    "hosts deny = \\",
+    " 10.0.0.8",
+    "hosts allow = 10.0.0.7",
+    "hosts allow = *",
+    "junk",
+    "junk \\",
+    "&include /etc/rsyncd.d",
+    "\\",
+    "\\hosts deny = 10.0.0.6",
+];
+
+/// Files of such lines, in either newline style, some of them without a final line end.
+fn plausible() -> impl Strategy<Value = String> {
+    let lines = prop::collection::vec(select(LINES.to_vec()), 0..12);
+    (lines, select(vec!["\n", "\r\n"]), select(vec!["", "[m]"]), any::<bool>()).prop_map(
+        |(lines, newline, first, is_ended)| {
+            let mut text = format!("{first}{newline}{}", lines.join(newline));
+            if is_ended {
+                text.push_str(newline);
+            }
+            text
+        },
+    )
+}
+
+fn ranges() -> impl Strategy<Value = Vec<IpRange>> {
+    let words = select(vec!["10.0.0.1", "10.0.0.8", "10.0.0.9", "10.0.1.0/24", "::1", "10.0.0.0/8"]);
+    prop::collection::vec(words.prop_map(|word| IpRange::parse(word.as_bytes()).unwrap()), 1..4)
+}
+
+fn is_denied_in(conf: &RsyncdConf, range: &IpRange) -> bool {
+    let deny = conf.access(b"m").ok().and_then(|access| access.deny);
+    deny.is_some_and(|deny| deny.patterns.iter().any(|p| p.meaning == Meaning::Range(*range)))
+}
+
+/// How many bytes two texts share at their begin and, behind that, at their end.
+fn shared(a: &[u8], b: &[u8]) -> usize {
+    let begin = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let (a, b) = (&a[begin..], &b[begin..]);
+    begin + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_come_back(source in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut conf = RsyncdConf::parse(&source);
+        prop_assert_eq!(conf.render(), &source[..]);
+        let _ = conf.deny(b"m", &[IpRange::parse(b"10.0.0.1").unwrap()]);
+    }
+
+    #[test]
+    fn plausible_files_come_back(source in plausible()) {
+        let conf = RsyncdConf::parse(source.as_bytes());
+        prop_assert_eq!(conf.render(), source.as_bytes());
+    }
+
+    #[test]
+    fn denying_inserts_in_one_place_and_leaves_the_other_modules_alone(
+        source in plausible(), ranges in ranges(),
+    ) {
+        let mut conf = RsyncdConf::parse(source.as_bytes());
+        let other = conf.access(b"n").map(|access| access.verdict(&ranges[0]) == Verdict::Admitted);
+        if conf.deny(b"m", &ranges).is_ok() {
+            prop_assert_eq!(shared(source.as_bytes(), conf.render()), source.len());
+            prop_assert!(ranges.iter().all(|range| is_denied_in(&conf, range)));
+            let access = conf.access(b"n");
+            prop_assert_eq!(access.map(|access| access.verdict(&ranges[0]) == Verdict::Admitted), other);
+            let once = conf.render().to_vec();
+            prop_assert!(conf.deny(b"m", &ranges).is_ok());
+            prop_assert_eq!(conf.render(), &once[..]);
+        } else {
+            prop_assert_eq!(conf.render(), source.as_bytes());
+        }
+    }
+
+    #[test]
+    fn denying_and_allowing_again_gives_back_the_original_bytes(
+        source in plausible(), ranges in ranges(),
+    ) {
+        let mut conf = RsyncdConf::parse(source.as_bytes());
+        let new: Vec<IpRange> = ranges.into_iter().filter(|range| !is_denied_in(&conf, range)).collect();
+        if conf.deny(b"m", &new).is_ok() {
+            prop_assert!(conf.allow_again(b"m", &new).is_ok());
+            prop_assert_eq!(conf.render(), source.as_bytes());
+        }
+    }
+
+    #[test]
+    fn an_edit_changes_the_list_in_force_by_exactly_the_addresses(
+        source in plausible(), ranges in ranges(),
+    ) {
+        let list = |conf: &RsyncdConf| {
+            let deny = conf.access(b"m").ok().and_then(|access| access.deny);
+            deny.map(|deny| deny.patterns).unwrap_or_default().into_iter().map(|p| p.meaning).collect::<Vec<_>>()
+        };
+        let asked: Vec<Meaning> = ranges.iter().copied().map(Meaning::Range).collect();
+        let mut conf = RsyncdConf::parse(source.as_bytes());
+        let mut expected = list(&conf);
+        if conf.deny(b"m", &ranges).is_ok() {
+            for meaning in &asked {
+                if !expected.contains(meaning) {
+                    expected.push(meaning.clone());
+                }
+            }
+            prop_assert_eq!(list(&conf), expected);
+        }
+
+        let mut conf = RsyncdConf::parse(source.as_bytes());
+        let mut expected = list(&conf);
+        if conf.allow_again(b"m", &ranges).is_ok() && conf.render() != source.as_bytes() {
+            expected.retain(|meaning| !asked.contains(meaning));
+            prop_assert_eq!(list(&conf), expected);
+        }
+    }
+}
