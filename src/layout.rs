@@ -14,6 +14,10 @@ pub const PLUGIN_MODULE: &str = "datamining_plugin";
 pub const SERVICE_MODULE: &str = "datamining_service";
 /// The workspace inside every container, which service.conf's paths name.
 pub const WORKSPACE: &str = "/data1/work/datasys/framework/service/workspace";
+/// The configuration of the monitor's rsync daemon.
+pub const RSYNCD_CONF: &str = "/etc/rsyncd.conf";
+/// The crontab that runs a member's poller.
+pub const POLLER_CRONTAB: &str = "/var/spool/cron/root";
 
 /// The lock of whoever edits a file: a dot file beside it.
 pub fn lock_of(file: &Path) -> PathBuf {

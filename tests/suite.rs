@@ -14,4 +14,5 @@ mod ledger;
 mod locks;
 mod mixed_fleet;
 mod scripts;
+mod toggle;
 mod wrappers;

@@ -1,0 +1,49 @@
+//! What turning updates off or on does, as pure functions of the file that was read.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::time::LocalTime;
+use crate::tools::autoupdate_toggle::cli::{Request, Verb};
+
+mod crontab;
+mod rsyncd;
+
+/// What is looked at.
+#[derive(Debug)]
+pub struct Observed<'a> {
+    /// The file, as messages name it.
+    pub file: &'a Path,
+    /// Its bytes.
+    pub source: Vec<u8>,
+    /// Local time.
+    pub now: LocalTime,
+}
+
+/// One step. `apply` carries them out in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Replace the file.
+    Replace(Vec<u8>),
+    /// A line for the operator.
+    Say(String),
+}
+
+/// The steps; on an error nothing is to be done.
+pub fn decide(observed: &Observed, verb: Verb, request: &Request) -> Result<Vec<Action>> {
+    match request {
+        Request::Rsyncd { module, ranges, .. } => {
+            let site = rsyncd::Site { observed, module, ranges };
+            match verb {
+                Verb::Disable => site.disable(),
+                Verb::Enable => site.enable(),
+                Verb::Status => site.status(),
+            }
+        }
+        Request::Crontab { .. } => match verb {
+            Verb::Disable => crontab::disable(observed),
+            Verb::Enable => crontab::enable(observed),
+            Verb::Status => crontab::status(observed),
+        },
+    }
+}

@@ -1,0 +1,373 @@
+//! The `hosts deny` of one module.
+
+use crate::error::{Error, Result};
+use crate::formats::rsyncd_conf::RsyncdConf;
+use crate::formats::rsyncd_conf::access::{Access, HostList, List, Meaning, Origin, Pattern, Verdict};
+use crate::ip_range::IpRange;
+use crate::names::shown;
+use crate::tools::autoupdate_toggle::decide::{Action, Observed};
+
+/// One module of one file, and whom the request is about.
+#[derive(Debug)]
+pub struct Site<'a> {
+    /// The file.
+    pub observed: &'a Observed<'a>,
+    /// The module.
+    pub module: &'a [u8],
+    /// The addresses.
+    pub ranges: &'a [IpRange],
+}
+
+impl Site<'_> {
+    /// Denies the addresses. Fails, and nothing is to be done, when one of them would still be admitted.
+    pub fn disable(&self) -> Result<Vec<Action>> {
+        let mut conf = RsyncdConf::parse(&self.observed.source);
+        let before = self.access(&conf)?;
+        let mut notes = Vec::new();
+        let mut missing = Vec::new();
+        for range in self.ranges {
+            match before.verdict(range) {
+                Verdict::AdmittedBy(pattern) => return Err(self.allow_wins(range, pattern)),
+                Verdict::Partly(pattern) if pattern.list == List::Allow => {
+                    return Err(self.allow_wins(range, pattern));
+                }
+                Verdict::DeniedBy(pattern) => {
+                    notes.push(format!("{range} is denied already ({})", self.by(pattern)));
+                }
+                Verdict::NotAllowed(line) => notes.push(format!(
+                    "{range} is denied already (not in the hosts allow of {})",
+                    self.place(line)
+                )),
+                Verdict::NotJudged(_) if is_listed(&before, range) => {
+                    notes.push(format!("{range} is denied already"));
+                }
+                Verdict::NotJudged(pattern) if before.deny.is_none() => {
+                    return Err(self.would_admit_the_others(range, pattern));
+                }
+                Verdict::Admitted | Verdict::Partly(_) | Verdict::NotJudged(_) => missing.push(*range),
+            }
+        }
+        conf.deny(self.module, &missing).map_err(|problem| self.problem(&problem))?;
+        let after = self.access(&conf)?;
+        for range in self.ranges {
+            match after.verdict(range) {
+                Verdict::DeniedBy(_) | Verdict::NotAllowed(_) => {}
+                Verdict::NotJudged(pattern) => notes.push(self.doubt(range, pattern)),
+                _ => return Err(Error::failed(format!("{}: {range} would still be admitted", self.file()))),
+            }
+        }
+        Ok(self.outcome(&conf, "denied", &missing, notes))
+    }
+
+    /// Takes the addresses out of `hosts deny`. Fails, and nothing is to be done, when one of them would still be denied.
+    pub fn enable(&self) -> Result<Vec<Action>> {
+        let mut conf = RsyncdConf::parse(&self.observed.source);
+        let before = self.access(&conf)?;
+        let listed: Vec<IpRange> =
+            self.ranges.iter().filter(|range| is_listed(&before, range)).copied().collect();
+        conf.allow_again(self.module, &listed).map_err(|problem| self.problem(&problem))?;
+        let after = self.access(&conf)?;
+        if let (Some(allow), Some(deny), None) = (&after.allow, &before.deny, &after.deny) {
+            let (deny, allow) = (self.place(deny.line), self.place(allow.line));
+            return Err(Error::failed(format!(
+                "{deny}: without its last address this hosts deny is empty, and the hosts allow of {allow} then denies \
+                 every host that it does not name; add the address to hosts allow"
+            )));
+        }
+        let mut notes = Vec::new();
+        for range in self.ranges {
+            match after.verdict(range) {
+                Verdict::Admitted | Verdict::AdmittedBy(_) if listed.contains(range) => {}
+                Verdict::Admitted | Verdict::AdmittedBy(_) => notes.push(format!("{range} is not denied")),
+                Verdict::DeniedBy(pattern) | Verdict::Partly(pattern) => {
+                    return Err(self.still_denied(range, pattern));
+                }
+                Verdict::NotAllowed(line) => {
+                    return Err(Error::failed(format!(
+                        "{}: {range} is denied because this hosts allow does not name it; add it there",
+                        self.place(line)
+                    )));
+                }
+                Verdict::NotJudged(pattern) => notes.push(self.doubt(range, pattern)),
+            }
+        }
+        Ok(self.outcome(&conf, "allowed again", &listed, notes))
+    }
+
+    /// Says what the daemon does with the addresses; without addresses, whom it denies.
+    pub fn status(&self) -> Result<Vec<Action>> {
+        let access = self.access(&RsyncdConf::parse(&self.observed.source))?;
+        let lines = if self.ranges.is_empty() { self.lists(&access) } else { self.verdicts(&access) };
+        Ok(lines.into_iter().map(Action::Say).collect())
+    }
+
+    fn verdicts(&self, access: &Access) -> Vec<String> {
+        let line = |range: &IpRange| match access.verdict(range) {
+            Verdict::Admitted => format!("{range}: enabled"),
+            Verdict::AdmittedBy(pattern) => format!("{range}: enabled ({})", self.by(pattern)),
+            Verdict::DeniedBy(pattern) => format!("{range}: disabled ({})", self.by(pattern)),
+            Verdict::NotAllowed(line) => {
+                format!("{range}: disabled (not in the hosts allow of {})", self.place(line))
+            }
+            Verdict::Partly(pattern) => format!("{range}: enabled in part ({})", self.by(pattern)),
+            Verdict::NotJudged(pattern) => format!("{range}: not judged ({})", self.by(pattern)),
+        };
+        self.ranges.iter().map(line).collect()
+    }
+
+    fn lists(&self, access: &Access) -> Vec<String> {
+        let patterns = |list: &Option<HostList>| list.iter().flat_map(|l| l.patterns.clone()).collect();
+        let (allow, deny): (Vec<Pattern>, Vec<Pattern>) = (patterns(&access.allow), patterns(&access.deny));
+        let unjudged = |pattern: &Pattern| match pattern.meaning {
+            Meaning::Name => "; a host name: not judged",
+            Meaning::Nobody => "; not an address: matches nobody",
+            Meaning::Everyone | Meaning::Range(_) => "",
+        };
+        let show = |what: &'static str| {
+            move |p: &Pattern| format!("{what} {} ({}){}", text(p), self.by_line(p), unjudged(p))
+        };
+        let mut lines: Vec<String> = allow.iter().map(show("allowed before all:")).collect();
+        lines.extend(deny.iter().map(show("denied:")));
+        match (&access.allow, &access.deny) {
+            (Some(allow), None) => {
+                let place = self.place(allow.line);
+                lines.push(format!("denied: every other host ({place}: hosts allow without a hosts deny)"));
+            }
+            _ if deny.is_empty() => {
+                let (file, module) = (self.file(), shown(self.module));
+                lines.push(format!("{file}: no address is denied in module {module}"));
+            }
+            _ => {}
+        }
+        lines
+    }
+
+    fn access(&self, conf: &RsyncdConf) -> Result<Access> {
+        conf.access(self.module).map_err(|problem| self.problem(&problem))
+    }
+
+    /// The file is replaced if it changed, and the operator reads one line.
+    fn outcome(&self, conf: &RsyncdConf, done: &str, ranges: &[IpRange], notes: Vec<String>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let mut parts = Vec::new();
+        if conf.render() == self.observed.source {
+            parts.extend(notes);
+            parts.push("nothing was changed".to_owned());
+        } else {
+            actions.push(Action::Replace(conf.render().to_vec()));
+            let ranges = ranges.iter().map(IpRange::to_string).collect::<Vec<_>>().join(", ");
+            parts.push(format!("{done} in module {}: {ranges}", shown(self.module)));
+            parts.extend(notes);
+            parts.push("the daemon needs no restart".to_owned());
+        }
+        actions.push(Action::Say(format!("{}: {}", self.file(), parts.join("; "))));
+        actions
+    }
+
+    fn problem(&self, problem: &crate::formats::rsyncd_conf::Problem) -> Error {
+        problem.in_file(self.observed.file, self.module)
+    }
+
+    fn allow_wins(&self, range: &IpRange, pattern: &Pattern) -> Error {
+        Error::failed(format!(
+            "{}: hosts allow has {}, which wins over hosts deny, so denying {range} would have no effect; take it out of \
+             hosts allow first",
+            self.place(pattern.line),
+            text(pattern),
+        ))
+    }
+
+    fn would_admit_the_others(&self, range: &IpRange, pattern: &Pattern) -> Error {
+        Error::failed(format!(
+            "{}: hosts allow names hosts ({}) and there is no hosts deny: adding one for {range} would admit every \
+             other host; edit this hosts allow by hand",
+            self.place(pattern.line),
+            text(pattern),
+        ))
+    }
+
+    fn still_denied(&self, range: &IpRange, pattern: &Pattern) -> Error {
+        let (place, text) = (self.place(pattern.line), text(pattern));
+        Error::failed(match (pattern.list, pattern.origin) {
+            (List::Allow, _) => {
+                format!("{place}: hosts allow has {text}, but not all of {range}; add the rest")
+            }
+            (List::Deny, Origin::Global) => {
+                format!(
+                    "{place}: {range} is denied for every module, by {text} in the global part; edit that line"
+                )
+            }
+            (List::Deny, Origin::Module) => format!(
+                "{place}: {range} is denied by {text}, which also denies others; enable {text}, or edit that line"
+            ),
+        })
+    }
+
+    fn doubt(&self, range: &IpRange, pattern: &Pattern) -> String {
+        format!("whether {range} is one of the hosts called {} was not judged", self.by(pattern))
+    }
+
+    fn by(&self, pattern: &Pattern) -> String {
+        format!("{} in the {} of {}", text(pattern), pattern.list.key(), self.by_line(pattern))
+    }
+
+    fn by_line(&self, pattern: &Pattern) -> String {
+        let place = self.place(pattern.line);
+        match pattern.origin {
+            Origin::Module => place,
+            Origin::Global => format!("{place}, global"),
+        }
+    }
+
+    fn place(&self, line: usize) -> String {
+        format!("{}:{line}", self.file())
+    }
+
+    fn file(&self) -> String {
+        self.observed.file.display().to_string()
+    }
+}
+
+/// Whether exactly this range is in `hosts deny`.
+fn is_listed(access: &Access, range: &IpRange) -> bool {
+    let is_it = |pattern: &Pattern| pattern.meaning == Meaning::Range(*range);
+    access.deny.as_ref().is_some_and(|deny| deny.patterns.iter().any(is_it))
+}
+
+fn text(pattern: &Pattern) -> String {
+    String::from_utf8_lossy(&pattern.text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::time::LocalTime;
+    use crate::tools::autoupdate_toggle::cli::{Request, Verb};
+    use crate::tools::autoupdate_toggle::decide::decide;
+
+    fn run(source: &str, ips: &str, verb: Verb) -> Result<Vec<Action>> {
+        let now = LocalTime { instant: chrono::DateTime::default(), zone: "UTC".to_owned() };
+        let observed = Observed { file: Path::new("f"), source: source.as_bytes().to_vec(), now };
+        let words = ips.split(',').filter(|word| !word.is_empty());
+        let ranges = words.map(|word| IpRange::parse(word.as_bytes()).unwrap()).collect();
+        let request = Request::Rsyncd { config: "f".into(), module: b"m".to_vec(), ranges };
+        decide(&observed, verb, &request)
+    }
+
+    fn disable(source: &str, ips: &str) -> Result<Vec<Action>> {
+        run(source, ips, Verb::Disable)
+    }
+
+    fn enable(source: &str, ips: &str) -> Result<Vec<Action>> {
+        run(source, ips, Verb::Enable)
+    }
+
+    fn status(source: &str, ips: &str) -> Vec<String> {
+        let line = |action| match action {
+            Action::Say(line) => line,
+            Action::Replace(bytes) => panic!("status writes {bytes:?}"),
+        };
+        run(source, ips, Verb::Status).unwrap().into_iter().map(line).collect()
+    }
+
+    fn replaced(source: &str) -> Action {
+        Action::Replace(source.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn what_is_denied_already_is_not_denied_twice() {
+        for (source, said) in [
+            ("[m]\nhosts deny=10.0.0.1\n", "10.0.0.1 in the hosts deny of f:2"),
+            ("[m]\nhosts deny=10.0.0.0/8\n", "10.0.0.0/8 in the hosts deny of f:2"),
+            ("hosts deny=10.0.0.1\n[m]\n", "10.0.0.1 in the hosts deny of f:1, global"),
+            ("[m]\nhosts allow=10.0.0.2\n", "not in the hosts allow of f:2"),
+        ] {
+            let said = format!("f: 10.0.0.1 is denied already ({said}); nothing was changed");
+            assert_eq!(disable(source, "10.0.0.1"), Ok(vec![Action::Say(said)]));
+        }
+        let actions = disable("[m]\nhosts deny=10.0.0.1\n", "10.0.0.1,10.0.0.2").unwrap();
+        let said = "f: denied in module \u{201c}m\u{201d}: 10.0.0.2; \
+            10.0.0.1 is denied already (10.0.0.1 in the hosts deny of f:2); the daemon needs no restart";
+        assert_eq!(actions, [replaced("[m]\nhosts deny=10.0.0.1,10.0.0.2\n"), Action::Say(said.to_owned())]);
+    }
+
+    #[test]
+    fn denying_without_effect_or_with_too_much_effect_is_an_error() {
+        for (source, ips, said) in [
+            (
+                "[m]\n[n]\nhosts allow=*\n[m]\nhosts allow=10.0.0.0/8\n",
+                "10.0.0.1",
+                "f:5: hosts allow has 10.0.0.0/8",
+            ),
+            ("hosts allow=*\n[m]\n", "10.0.0.1", "f:1: hosts allow has *"),
+            ("[m]\nhosts allow=10.0.0.7\n", "10.0.0.0/24", "f:2: hosts allow has 10.0.0.7"),
+            (
+                "[m]\nhosts allow=h\n",
+                "10.0.0.1",
+                "f:2: hosts allow names hosts (h) and there is no hosts deny",
+            ),
+        ] {
+            let error = disable(source, ips).unwrap_err();
+            assert!(error.to_string().starts_with(said), "{error}");
+            assert_eq!(error.exit.code(), 1);
+        }
+    }
+
+    #[test]
+    fn an_address_that_would_stay_denied_is_an_error() {
+        for (source, said) in [
+            ("[m]\nhosts deny=a,\\\n10.0.0.0/24\n", "f:3: 10.0.0.1 is denied by 10.0.0.0/24"),
+            ("[m]\nhosts deny=10.0.0.1 *\n", "f:2: 10.0.0.1 is denied by *"),
+            ("hosts deny=10.0.0.1\n[m]\n", "f:1: 10.0.0.1 is denied for every module, by 10.0.0.1"),
+            ("[m]\nhosts allow=10.0.0.2\n", "f:2: 10.0.0.1 is denied because this hosts allow"),
+            ("[m]\nhosts allow=10.0.0.2\nhosts deny=10.0.0.1\n", "f:3: without its last address"),
+        ] {
+            let error = enable(source, "10.0.0.1").unwrap_err();
+            assert!(error.to_string().starts_with(said), "{error}");
+            assert_eq!(error.exit.code(), 1);
+        }
+    }
+
+    #[test]
+    fn host_names_are_said_to_be_not_judged() {
+        let source = "[m]\nhosts allow=h\nhosts deny=10.0.0.2\n";
+        let actions = disable(source, "10.0.0.1").unwrap();
+        assert_eq!(actions[0], replaced("[m]\nhosts allow=h\nhosts deny=10.0.0.2,10.0.0.1\n"));
+        let Action::Say(said) = &actions[1] else { panic!("{actions:?}") };
+        let doubt = "whether 10.0.0.1 is one of the hosts called h in the hosts allow of f:2 was not judged";
+        assert!(said.contains(doubt), "{said}");
+        assert_eq!(
+            status(source, "10.0.0.2,10.0.0.3"),
+            ["10.0.0.2: not judged (h in the hosts allow of f:2)", "10.0.0.3: enabled"]
+        );
+    }
+
+    #[test]
+    fn status_lists_who_is_denied_and_from_where() {
+        let source = "hosts deny = 10.0.0.0/8 h 1.2.3.4.5\n[m]\nhosts allow = 10.0.0.1\n";
+        assert_eq!(
+            status(source, ""),
+            [
+                "allowed before all: 10.0.0.1 (f:3)",
+                "denied: 10.0.0.0/8 (f:1, global)",
+                "denied: h (f:1, global); a host name: not judged",
+                "denied: 1.2.3.4.5 (f:1, global); not an address: matches nobody",
+            ]
+        );
+        assert_eq!(
+            status("[m]\nhosts allow=::1\n", "")[1..],
+            ["denied: every other host (f:2: hosts allow without a hosts deny)"]
+        );
+        assert_eq!(status("[m]\n", ""), ["f: no address is denied in module \u{201c}m\u{201d}"]);
+        assert_eq!(
+            status(source, "10.0.0.1,10.0.0.2,10.0.0.0/24"),
+            [
+                "10.0.0.1: enabled (10.0.0.1 in the hosts allow of f:3)",
+                "10.0.0.2: disabled (10.0.0.0/8 in the hosts deny of f:1, global)",
+                "10.0.0.0/24: enabled in part (10.0.0.1 in the hosts allow of f:3)",
+            ]
+        );
+    }
+}

@@ -1,0 +1,352 @@
+//! `autoupdate-toggle` on real files, beside the manual's commands, and against a real rsync daemon.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+const JOB: &str =
+    r#"* * * * * /bin/bash   /watch/service_polling.sh  >>/watch/log/polling-$(date +"\%Y\%m\%d").log 2>&1"#;
+
+/// A run of the binary: exit code, standard output, standard error.
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn toggle(file: &Path, arguments: &str) -> Ran {
+    let option = if arguments.contains("crontab") { "--file" } else { "--config" };
+    let output = Command::new(env!("CARGO_BIN_EXE_autoupdate-toggle"))
+        .args(arguments.split(' '))
+        .arg(option)
+        .arg(file)
+        .env("TZ", "CST-8")
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Runs the binary, which must succeed with one line, and returns that line.
+fn toggled(file: &Path, arguments: &str) -> String {
+    let ran = toggle(file, arguments);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{arguments}");
+    assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
+    ran.stdout
+}
+
+/// Runs the binary, which must fail with one line and leave the file as it is, and returns that line.
+fn refused(file: &Path, arguments: &str, code: i32) -> String {
+    let before = fs::read(file).unwrap();
+    let ran = toggle(file, arguments);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(code), ""), "{arguments}: {}", ran.stderr);
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    assert_eq!(fs::read(file).unwrap(), before, "{arguments}");
+    ran.stderr
+}
+
+fn file_with(dir: &TempDir, content: &str) -> PathBuf {
+    let path = dir.path().join("file");
+    fs::write(&path, content).unwrap();
+    path
+}
+
+fn shell(line: &str, file: &Path) {
+    let status = Command::new("sh").args(["-c", line, "sh"]).arg(file).status().unwrap();
+    assert!(status.success(), "{line}");
+}
+
+/// An rsync daemon on loopback. Its modules `m` and `n` export the same directory; dropping it ends it by its pid.
+struct Daemon {
+    dir: TempDir,
+    port: u16,
+    process: Child,
+}
+
+impl Daemon {
+    fn start() -> Daemon {
+        let version = Command::new("rsync").arg("--version").output().expect("rsync is needed");
+        println!("{}", String::from_utf8_lossy(&version.stdout).lines().next().unwrap_or_default());
+        let dir = tempfile::tempdir().unwrap();
+        // The daemon of root serves as nobody.
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(dir.path().join("rsyncd.conf"), "").unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = Command::new("rsync")
+            .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--config={}", dir.path().join("rsyncd.conf").display()))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let daemon = Daemon { dir, port, process };
+        for _ in 0..100 {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return daemon;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the daemon does not listen on port {port}");
+    }
+
+    fn conf(&self) -> PathBuf {
+        self.dir.path().join("rsyncd.conf")
+    }
+
+    /// Writes the configuration; `PATH` in it becomes the `path` of a module.
+    fn configure(&self, text: &str) {
+        let dir = self.dir.path().display();
+        let text = text.replace("PATH", &format!("path = {dir}"));
+        let global =
+            format!("use chroot = no\nlog file = {dir}/log\nreverse lookup = no\nmax verbosity = 0\n");
+        fs::write(self.conf(), global + &text).unwrap();
+    }
+
+    /// Whether the daemon admits a client that connects from an address.
+    fn admits(&self, address: &str, module: &str) -> bool {
+        let output = Command::new("rsync")
+            .arg(format!("--address={address}"))
+            .arg(format!("rsync://127.0.0.1:{}/{module}/", self.port))
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        match output.status.code() {
+            Some(0) => true,
+            Some(5) if stderr.contains("access denied") => false,
+            other => panic!("rsync ended with {other:?}: {stderr}"),
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn the_judgement_is_the_daemons() {
+    let daemon = Daemon::start();
+    for text in [
+        "[m]\nPATH\n",
+        "[m]\nPATH\nhosts deny = 127.0.0.2\n",
+        "[m]\nPATH\nHOSTS\tdenY=127.0.0.2",
+        "[m]\r\nPATH\r\nhosts deny = 127.0.0.9,\\\r\n 127.0.0.2\r\n",
+        "[m]\nPATH\nhosts deny = 127.0.0.9,\\  \n 127.0.0.2\n",
+        "[m]\nPATH\nhosts deny = 127.0.\\\n0.2\n",
+        "[m]\nPATH\nhosts deny = 127.0.\\\n 0.2\n",
+        "[m]\nPATH\nhosts de\\\nny = 127.0.0.2\n",
+        "[m]\nPATH\n# remark \\\nhosts deny = 127.0.0.2\n",
+        "[m]\nPATH\njunk \\\nhosts deny = 127.0.0.2\n",
+        "[m]\nPATH\ncomment = x\\\\\n\nhosts deny = 127.0.0.2\n",
+        "[m]\nPATH\n\\hosts deny = 127.0.0.2\n",
+        "[m]\nPATH\nhosts deny = 127.0.0.2\nhosts deny = 127.0.0.9\n",
+        "[m]\nPATH\nhosts deny = 127.0.0.2\nhosts deny =\n",
+        "[m]\nPATH\nhosts deny = 127.0.0.2/31\n",
+        "[m]\nPATH\nhosts deny = 127.0.0.2/255.0.255.255\n",
+        "[m]\nPATH\nhosts deny = 127.2 127.0.0.256 127.0.0.2. ::/0 127.0.0.0/33 127.0.0.0/\n",
+        "[m]\nPATH\nhosts deny = 0177.0.0.02\n",
+        "[m]\nPATH\nhosts deny = 1.2.3.4/0\n",
+        "[m]\nPATH\nhosts deny = *\n",
+        "[m]\nPATH\nhosts allow = 127.0.0.2\n",
+        "[m]\nPATH\nhosts allow = 127.0.0.2\nhosts deny = 127.0.0.9\n",
+        "[m]\nPATH\nhosts allow = 127.0.0.2\nhosts deny = *\n",
+        "[m]\nPATH\nhosts allow = 127.0.0.2\nhosts deny = 127.0.0.2 127.0.0.3\n",
+        "[m]\nPATH\nhosts allow = ,\n",
+        "[m]\nPATH\nhosts allow = 127.0.0.2\nhosts deny = ,\n",
+        "hosts deny = 127.0.0.2\n[m]\nPATH\n",
+        "hosts deny = 127.0.0.2\n[m]\nPATH\nhosts deny =\n",
+        "hosts deny = 127.0.0.2\n[m]\nPATH\nhosts deny = 127.0.0.3\n",
+        "[m]\nPATH\n[GLO bal]\nhosts deny = 127.0.0.2\n",
+        "hosts deny = 127.0.0.3\n[m]\nPATH\n[global]\nhosts deny = 127.0.0.2\n",
+        "hosts deny =\n[m]\nPATH\n[global]\nhosts deny = 127.0.0.2\n",
+        "[m]\nPATH\nhosts deny = 127.0.0.2\n[global]\nhosts allow = 127.0.0.2\n",
+        "[m]\nPATH\n[n]\nhosts deny = 127.0.0.3\n[ M ] tail\nhosts deny = 127.0.0.2\n",
+    ] {
+        daemon.configure(text);
+        for address in ["127.0.0.2", "127.0.0.3"] {
+            let said = toggled(&daemon.conf(), &format!("status --method rsyncd --module m --ip {address}"));
+            let expected = if daemon.admits(address, "m") { "enabled" } else { "disabled" };
+            assert!(said.starts_with(&format!("{address}: {expected}")), "{text}\n{said}");
+        }
+    }
+}
+
+/// Contract section 5, 12; and no restart in between.
+#[test]
+fn a_member_is_denied_and_admitted_again_without_a_restart() {
+    let daemon = Daemon::start();
+    for text in [
+        "[m]\nPATH\n\n# the uploads\n[n]\nPATH\n",
+        "[m]\nPATH\n[n]\nPATH",
+        "[n]\nPATH\n[m]\n\tPATH",
+        "hosts deny = 127.0.0.9\n[m]\nPATH\n[n]\nPATH\n",
+        "[m]\nPATH\nhosts deny = 127.0.0.8, 127.0.0.9\n[n]\nPATH\n",
+        "[m]\nPATH\nhosts allow = 127.0.0.3\nhosts deny = 127.0.0.9\n[n]\nPATH\n",
+    ] {
+        daemon.configure(text);
+        let before = fs::read(daemon.conf()).unwrap();
+        let options = "--method rsyncd --module m --ip 127.0.0.2";
+        let said = toggled(&daemon.conf(), &format!("disable {options}"));
+        assert!(said.contains(": denied in module \u{201c}m\u{201d}: 127.0.0.2; "), "{said}");
+        let admitted = |module| ["127.0.0.2", "127.0.0.3"].map(|address| daemon.admits(address, module));
+        assert_eq!((admitted("m"), admitted("n")), ([false, true], [true, true]), "{text}");
+        let once = fs::read(daemon.conf()).unwrap();
+        let said = toggled(&daemon.conf(), &format!("disable {options}"));
+        assert!(said.ends_with("; nothing was changed\n"), "{said}");
+        assert_eq!(fs::read(daemon.conf()).unwrap(), once);
+        toggled(&daemon.conf(), &format!("enable {options}"));
+        assert_eq!(admitted("m"), [true, true], "{text}");
+        assert_eq!(fs::read(daemon.conf()).unwrap(), before);
+        let said = toggled(&daemon.conf(), &format!("enable {options}"));
+        assert!(said.ends_with(": 127.0.0.2 is not denied; nothing was changed\n"), "{said}");
+    }
+}
+
+/// Contract section 5, 12: the manual's line at the end of the file belongs to the last module, and the member upgrades.
+#[test]
+fn a_line_appended_to_rsyncd_conf_denies_in_the_wrong_module_and_the_binary_in_the_right_one() {
+    let daemon = Daemon::start();
+    let text = "[datamining_service]\nPATH\n[datamining_plugin]\nPATH\n";
+    let admitted =
+        || ["datamining_service", "datamining_plugin"].map(|module| daemon.admits("127.0.0.2", module));
+
+    daemon.configure(text);
+    shell(r#"echo "hosts deny = 127.0.0.2" >> "$1""#, &daemon.conf());
+    assert_eq!(admitted(), [true, false], "legacy");
+
+    daemon.configure(text);
+    toggled(&daemon.conf(), "disable --method rsyncd --ip 127.0.0.2");
+    assert_eq!(admitted(), [false, true]);
+}
+
+/// Contract section 5, 12: with a `hosts allow` that matches, the manual's line has no effect at all.
+#[test]
+fn a_deny_that_hosts_allow_overrides_is_refused_with_the_line() {
+    let daemon = Daemon::start();
+    let text = "[datamining_service]\nPATH\nhosts allow = 127.0.0.0/8\n";
+    daemon.configure(text);
+    shell(r#"echo "hosts deny = 127.0.0.2" >> "$1""#, &daemon.conf());
+    assert!(daemon.admits("127.0.0.2", "datamining_service"), "legacy");
+
+    daemon.configure(text);
+    let said = refused(&daemon.conf(), "disable --method rsyncd --ip 127.0.0.2", 1);
+    let place = format!("autoupdate-toggle: {}:7: hosts allow has 127.0.0.0/8", daemon.conf().display());
+    assert!(said.starts_with(&place), "{said}");
+}
+
+#[test]
+fn an_rsyncd_conf_that_cannot_be_edited_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    for (text, arguments, code, expected) in [
+        ("[m]\n", "disable --method rsyncd --ip 10.0.0.1", 1, "there are: \u{201c}m\u{201d}"),
+        ("[m]\n", "disable --method rsyncd --module m --ip 10.0.0.256", 2, "is not an IP address"),
+        ("[m]\n", "disable --method rsyncd --module m", 2, "--ip names no address"),
+        ("[m]\n&include x\n", "disable --method rsyncd --module m --ip 10.0.0.1", 2, "file:2:1: &include"),
+        ("[m]\n&include x\n", "status --method rsyncd --module m", 2, "file:2:1: &include"),
+        (
+            "[m]\nhosts deny = 10.85.136.0/24\n",
+            "enable --method rsyncd --module m --ip 10.85.136.181",
+            1,
+            "file:2: 10.85.136.181 is denied by 10.85.136.0/24",
+        ),
+    ] {
+        let file = file_with(&dir, text);
+        let said = refused(&file, arguments, code);
+        assert!(said.contains(expected), "{said}");
+    }
+    let missing = dir.path().join("missing");
+    let ran = toggle(&missing, "disable --method rsyncd --ip 10.0.0.1");
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(!dir.path().join(".missing.lock").exists());
+}
+
+/// Contract section 5, 13: the manual's two `sed` commands take other jobs and every blank line along.
+#[test]
+fn the_manuals_sed_deletes_more_than_the_job_and_the_binary_pauses_only_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let rest = "0 4 * * * /root/notservice_polling.sh.bak\n# service_polling.sh: ask before stopping it\n\nMAILTO=a\n";
+    let text = format!("{JOB}\n{rest}");
+
+    let file = file_with(&dir, &text);
+    shell(r#"sed -i '/service_polling.sh/d' "$1" && sed -i '/^$/d' "$1""#, &file);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "MAILTO=a\n", "legacy");
+
+    let file = file_with(&dir, &text);
+    let said = toggled(&file, "disable --method crontab");
+    assert_eq!(said, format!("{}:1: paused the poller (* * * * *); `enable` resumes it\n", file.display()));
+    let paused = format!("#autoupdate-toggle paused# {JOB}\n{rest}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), paused);
+    assert!(toggled(&file, "disable --method crontab").ends_with("nothing was changed\n"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), paused);
+    assert!(toggled(&file, "enable --method crontab").contains(": resumed the poller"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    assert!(toggled(&file, "enable --method crontab").ends_with("nothing was changed\n"));
+}
+
+#[test]
+fn the_mode_of_an_edited_file_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = file_with(&dir, &format!("{JOB}\r\n\r\nX=1"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    toggled(&file, "disable --method crontab");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
+    toggled(&file, "enable --method crontab");
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("{JOB}\r\n\r\nX=1"));
+}
+
+#[test]
+fn a_crontab_without_exactly_one_job_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let remark = "# service_polling.sh\n";
+    let two = format!("#autoupdate-toggle paused# {JOB}\n\n{JOB}\n");
+    for (text, expected) in [
+        (remark, "file: no job runs service_polling; name the right crontab with --file"),
+        (two.as_str(), "file: more than one job runs service_polling (lines 1, 3)"),
+    ] {
+        let file = file_with(&dir, text);
+        for action in ["disable", "enable", "status"] {
+            let said = refused(&file, &format!("{action} --method crontab"), 1);
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+    let said = refused(&file_with(&dir, JOB), "disable --method crontab --ip 10.0.0.1", 2);
+    assert!(said.contains("--ip belongs to --method rsyncd"), "{said}");
+}
+
+#[test]
+fn status_writes_nothing_and_takes_no_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = file_with(&dir, "* * * * * /watch/service_polling.sh\n");
+    let ran = toggle(&file, "status --method crontab");
+    assert_eq!(ran.code, Some(0));
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    let first = format!("updates are enabled ({}:1)", file.display());
+    assert_eq!(lines[..2], [first.as_str(), "schedule: * * * * *"]);
+    assert!(lines[2].starts_with("next run: ") && lines[2].ends_with(" local time"), "{}", ran.stdout);
+
+    let file = file_with(&dir, "[m]\nhosts deny = 10.0.0.1,h\n");
+    let ran = toggle(&file, "status --method rsyncd --module m");
+    let place = format!("{}:2", file.display());
+    let expected = format!("denied: 10.0.0.1 ({place})\ndenied: h ({place}); a host name: not judged\n");
+    assert_eq!((ran.code, ran.stdout), (Some(0), expected));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_second_run_waits_for_the_lock_and_gives_up_with_75() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = file_with(&dir, &format!("{JOB}\n"));
+    let lock = fs::File::create(dir.path().join(".file.lock")).unwrap();
+    lock.lock().unwrap();
+    let said = refused(&file, "disable --method crontab", 75);
+    assert!(said.contains(".file.lock is held by another run; wait for it to end"), "{said}");
+    drop(lock);
+    toggled(&file, "disable --method crontab");
+}
