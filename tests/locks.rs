@@ -1,11 +1,10 @@
 //! One run at a time: the lock of every binary, taken by a real run that is held up.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use crate::harness::parts::need;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF};
-use crate::harness::{Sandbox, Side, Tool, World};
+use crate::harness::{Sandbox, Side, Tool, World, wait_until};
 
 /// A member whose service takes two seconds to stop.
 fn slow_member(world: &World) {
@@ -18,14 +17,6 @@ fn slow_member(world: &World) {
     world.write("member-127.0.0.11/workspace/bin/etc/service.conf", SERVICE_CONF);
 }
 
-fn wait_until(holds: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it never happened");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 #[test]
 fn a_second_run_does_not_disturb_the_first() {
     need!("rsync", "dash");
@@ -34,7 +25,7 @@ fn a_second_run_does_not_disturb_the_first() {
         let world = sandbox.world();
         slow_member(&world);
         let mut first = world.command(Tool::Poll, side, &[]).stdout(Stdio::null()).spawn().unwrap();
-        wait_until(|| !world.journal_lines().is_empty());
+        wait_until("the service is being stopped", || !world.journal_lines().is_empty());
         // What is installed already is found equal: the script's second poll only disturbs before that.
         world.write("member-127.0.0.11/workspace/bin/etc/service.conf", SERVICE_CONF);
         let second = world.run(Tool::Poll, side, &[]);
@@ -55,7 +46,7 @@ fn a_run_may_wait_for_the_one_before() {
     let world = sandbox.world();
     slow_member(&world);
     let mut first = world.command(Tool::Poll, Side::BINARY, &[]).spawn().unwrap();
-    wait_until(|| !world.journal_lines().is_empty());
+    wait_until("the service is being stopped", || !world.journal_lines().is_empty());
     let second = world.run(Tool::Poll, Side::BINARY, &["--wait", "20"]);
     assert_eq!((first.wait().unwrap().code(), second.status), (Some(0), 0), "{}", second.stderr);
     assert_eq!(world.journal_lines().iter().filter(|line| *line == "stop").count(), 1);

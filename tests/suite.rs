@@ -13,6 +13,7 @@ mod laws_of_rsyncd_conf;
 mod ledger;
 mod locks;
 mod mixed_fleet;
+mod processes;
 mod scripts;
 mod toggle;
 mod wrappers;

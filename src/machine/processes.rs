@@ -27,12 +27,15 @@ pub struct Finished {
     pub stderr: Vec<u8>,
 }
 
-/// Runs a program to its end and keeps its output.
+/// Runs a program to its end and keeps its output. The kernel kills it when this process dies, so that it never works on
+/// beside the run that comes after.
 ///
 /// Fails when it cannot be started, or is still running after `limit`: then it is killed.
 pub fn run(program: &str, arguments: &[OsString], input: &[u8], limit: Duration) -> Result<Finished> {
     log::debug!("run {program} {arguments:?}");
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    die_with_us(&mut command);
+    let mut child = command
         .args(arguments)
         .env("LC_ALL", "C")
         .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
@@ -77,6 +80,15 @@ pub fn run_command_line(line: &OsStr, limit: Duration) -> Result<()> {
             "\u{201c}{shown}\u{201d} was killed by signal {}",
             signal.unwrap_or(0)
         ))),
+    }
+}
+
+/// Asks the kernel to kill a program when the thread that starts it dies; every program here is started by the main one.
+#[allow(unsafe_code)]
+fn die_with_us(command: &mut Command) {
+    // SAFETY: prctl takes integers, allocates nothing and locks nothing, as is needed between fork and exec.
+    unsafe {
+        command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(std::io::Error::from));
     }
 }
 

@@ -6,6 +6,8 @@
 //! - [`side`]: who does a step: a script under a shell, or a binary in a locale.
 //! - [`outcome`]: what a run left: exit status, tree, journal; and how two of them differ.
 
+use std::time::{Duration, Instant};
+
 pub mod daemon;
 pub mod outcome;
 pub mod parts;
@@ -15,3 +17,12 @@ pub mod world;
 pub use outcome::Outcome;
 pub use side::{Side, Tool};
 pub use world::{Sandbox, World};
+
+/// Waits until something is so; fails when it takes longer than 20 s.
+pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -93,7 +93,7 @@ pub fn decide(observed: &Observed, request: &Request, monitor: &Monitor) -> Resu
             )
         }
         None => format!(
-            "registered {model}; now correct port, name and [monitor] in {} (manual, step 5)",
+            "registered {model}; now correct port, name, zk_group_id and zk_service_id in {} (manual, step 5)",
             service_conf.display()
         ),
     }));

@@ -44,7 +44,7 @@ fn run(cli: Cli) -> Result<()> {
     if let Some(version) = version {
         let (model, monitor) = (&settings.model, &settings.monitor);
         terminal::say(format!(
-            "pushed {model} {version} to {monitor}: {} files sent, {} bytes over the wire",
+            "pushed {model} {version} to {monitor}; files changed: {}, bytes sent: {}",
             sent.files, sent.sent_bytes
         ));
     }

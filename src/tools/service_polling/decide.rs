@@ -96,14 +96,16 @@ pub fn decide(observed: &Observed) -> Result<Vec<Action>> {
         )));
     };
     let before = observed.installed.as_deref().and_then(|conf| service_conf::value(conf, "moduleversion"));
-    let before = before.map_or("no version".to_owned(), |v| String::from_utf8_lossy(v).into_owned());
     let mut actions = vec![
         Action::FetchVersion(version.clone()),
         Action::Record(Journal { pending: Pending::Restart, version: version.clone() }),
         Action::Install(observed.fetched.clone()),
     ];
     actions.extend(restart(&version));
-    actions.push(Action::Say(format!("upgraded from {before} to {version}")));
+    actions.push(Action::Say(match before {
+        Some(before) => format!("upgraded from {} to {version}", String::from_utf8_lossy(before)),
+        None => format!("installed {version}"),
+    }));
     Ok(actions)
 }
 
