@@ -36,7 +36,8 @@ impl Version {
     /// The version that `success` or a report announces: the first word of its first line, if that is one.
     pub fn announced_in(content: &[u8]) -> Option<Self> {
         let line = content.split(|b| *b == b'\n').next()?;
-        let word = line.split(|b| b.is_ascii_whitespace()).find(|word| !word.is_empty())?;
+        // legacy: dispatch.sh, awk's words, which blanks and tabs separate and a carriage return does not.
+        let word = line.split(|b| matches!(b, b' ' | b'\t')).find(|word| !word.is_empty())?;
         Self::recognise(word)
     }
 
@@ -89,9 +90,16 @@ mod tests {
 
     #[test]
     fn anything_else_announces_no_version() {
-        for content in
-            ["", "\n20180413192258", "mblog_yellow", "2018041", "201804131922580", "20180413/..", "20180413."]
-        {
+        for content in [
+            "",
+            "\n20180413192258",
+            "mblog_yellow",
+            "2018041",
+            "201804131922580",
+            "20180413/..",
+            "20180413.",
+            "20180413192258\r\n",
+        ] {
             assert_eq!(announced(content), None, "{content:?}");
         }
     }
