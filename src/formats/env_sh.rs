@@ -14,6 +14,8 @@ struct Setting {
     value: Vec<u8>,
     /// Where the value is written.
     span: Range<usize>,
+    /// The names that the value is made from.
+    reads: Vec<Vec<u8>>,
 }
 
 /// An env.sh that a shell reads the same way.
@@ -34,11 +36,26 @@ impl EnvSh {
         let mut commands = Commands::new(source);
         while let Some(command) = commands.next_command()? {
             check_assigns_only(source, &command)?;
+            // A shell has all arguments of export before it sets the first: `export a=1 b=$a` takes the old a.
+            let exports = !command.words.is_empty();
+            let mut exported = Vec::new();
             for assignment in &command.assignments {
-                let value = scope.value(&assignment.value)?;
-                scope.assign(&assignment.name, value.clone(), assignment.offset)?;
+                let value = if exports {
+                    scope.unsplit(&assignment.value)?
+                } else {
+                    let value = scope.value(&assignment.value)?;
+                    scope.assign(&assignment.name, value.clone(), assignment.offset)?;
+                    value
+                };
+                if exports {
+                    exported.push((assignment, value.clone()));
+                }
                 let span = assignment.value.span.clone();
-                settings.push(Setting { name: assignment.name.clone(), value, span });
+                let reads = assignment.value.names();
+                settings.push(Setting { name: assignment.name.clone(), value, span, reads });
+            }
+            for (assignment, value) in exported {
+                scope.assign(&assignment.name, value, assignment.offset)?;
             }
         }
         Ok(EnvSh { source: source.to_vec(), settings })
@@ -64,11 +81,18 @@ impl EnvSh {
         value.split(|b| *b == b',' || b.is_ascii_whitespace()).filter(|word| !word.is_empty()).collect()
     }
 
-    /// Gives a name a value: in place of its last value, otherwise on a line at the end. Every other byte stays.
+    /// Gives a name a value: in place of its last value, otherwise on a line at the end. It goes to the end, too, where
+    /// a value below is made from the old one and would change with it. Every other byte stays.
+    ///
+    /// The value is text: without control bytes and Windows line ends, which no env.sh can hold.
     pub fn set(&mut self, name: &str, value: &[u8]) {
         let written = quoted(value);
         let place = self.settings.iter().rposition(|setting| setting.name == name.as_bytes());
-        let Some(place) = place else {
+        let is_read_below = |place: usize| {
+            let mut below = self.settings[place + 1..].iter();
+            below.any(|setting| setting.reads.iter().any(|read| read == name.as_bytes()))
+        };
+        let Some(place) = place.filter(|place| !is_read_below(*place)) else {
             self.append(name, value, &written);
             return;
         };
@@ -80,13 +104,15 @@ impl EnvSh {
         let new_end = span.start + written.len();
         self.settings[place].value = value.to_vec();
         self.settings[place].span.end = new_end;
+        self.settings[place].reads.clear();
         for later in &mut self.settings[place + 1..] {
             later.span = later.span.start - span.end + new_end..later.span.end - span.end + new_end;
         }
     }
 
     fn append(&mut self, name: &str, value: &[u8], written: &[u8]) {
-        if self.source.last().is_some_and(|last| *last != b'\n') {
+        // Behind a \ the new line would continue the last one.
+        if self.source.last().is_some_and(|last| *last != b'\n') || self.source.ends_with(b"\\\n") {
             self.source.push(b'\n');
         }
         self.source.extend_from_slice(name.as_bytes());
@@ -95,7 +121,12 @@ impl EnvSh {
         self.source.extend_from_slice(written);
         let span = start..self.source.len();
         self.source.push(b'\n');
-        self.settings.push(Setting { name: name.as_bytes().to_vec(), value: value.to_vec(), span });
+        self.settings.push(Setting {
+            name: name.as_bytes().to_vec(),
+            value: value.to_vec(),
+            span,
+            reads: Vec::new(),
+        });
     }
 
     /// The file, byte for byte.
@@ -125,7 +156,7 @@ fn check_assigns_only(source: &[u8], command: &Command) -> Result<(), Refusal> {
     }
     let Some(first) = command.words.first() else { return Ok(()) };
     let text = |word: &Word| String::from_utf8_lossy(&source[word.span.clone()]).into_owned();
-    if command.program().as_deref() == Some(b"export")
+    if source[first.span.clone()] == *b"export"
         && command.assignments.iter().all(|a| a.offset > first.span.start)
     {
         return check_export(source, command);

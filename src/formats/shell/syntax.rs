@@ -26,6 +26,22 @@ impl Word {
         }
         Some(text)
     }
+
+    /// The names whose values it is made from.
+    pub fn names(&self) -> Vec<Vec<u8>> {
+        let mut names = Vec::new();
+        collect_names(&self.parts, &mut names);
+        names
+    }
+}
+
+fn collect_names(parts: &[Part], names: &mut Vec<Vec<u8>>) {
+    for part in parts {
+        if let Part::Variable { name, default, .. } = part {
+            names.push(name.clone());
+            collect_names(default.as_deref().unwrap_or_default(), names);
+        }
+    }
 }
 
 /// `NAME=word`.
@@ -76,17 +92,19 @@ pub fn first_unreadable_byte(source: &[u8]) -> Option<Refusal> {
 pub struct Commands<'a> {
     source: &'a [u8],
     at: usize,
+    begun: usize,
 }
 
 impl<'a> Commands<'a> {
     /// Starts at the beginning of a file.
     pub fn new(source: &'a [u8]) -> Commands<'a> {
-        Commands { source, at: 0 }
+        Commands { source, at: 0, begun: 0 }
     }
 
     /// The next command; `None` at the end of the file. After a refusal the reader stands where it could not go on.
     pub fn next_command(&mut self) -> Result<Option<Command>, Refusal> {
         self.skip_blank_lines();
+        self.begun = self.at;
         if self.at == self.source.len() {
             return Ok(None);
         }
@@ -109,6 +127,16 @@ impl<'a> Commands<'a> {
             }
         }
         Ok(Some(command))
+    }
+
+    /// Where the command begins that was read last, or could not be read.
+    pub fn command_offset(&self) -> usize {
+        self.begun
+    }
+
+    /// Goes on elsewhere in the file, behind what could not be read.
+    pub fn go_on_at(&mut self, offset: usize) {
+        self.at = offset.min(self.source.len());
     }
 
     /// Goes on behind the end of the line on which a command could not be read.
@@ -190,7 +218,9 @@ impl<'a> Commands<'a> {
 
     fn word_or_assignment(&mut self, command: &mut Command) -> Result<(), Refusal> {
         // `2>&1` changes nothing in what is read here.
-        if self.rest().starts_with(b"2>&1") {
+        if let [b'2', b'>', b'&', b'1', rest @ ..] = self.rest()
+            && matches!(rest, [] | [b' ' | b'\t' | b'\n' | b';', ..])
+        {
             self.at += 4;
             return Ok(());
         }
@@ -201,12 +231,25 @@ impl<'a> Commands<'a> {
             let offset = self.at;
             let name = self.rest()[..name_length].to_vec();
             self.at += name_length + 1;
-            let value = self.value()?;
+            let value = self.word()?;
             command.assignments.push(Assignment { name, value, offset });
             return Ok(());
         }
         let word = self.word()?;
+        self.check_no_descriptor(&word)?;
         command.words.push(word);
+        Ok(())
+    }
+
+    /// Refuses digits in front of a redirection: they are no word but a file descriptor, of one digit in sh and of any
+    /// number in bash.
+    fn check_no_descriptor(&self, word: &Word) -> Result<(), Refusal> {
+        let is_redirected = matches!(self.peek(), Some(b'<' | b'>'));
+        let is_number = word.literal().is_some_and(|text| text.iter().all(u8::is_ascii_digit));
+        if is_redirected && is_number {
+            let what = "a redirection of a file descriptor is not read";
+            return Err(Refusal::at(self.source, word.span.start, what, "append with >> FILE, once"));
+        }
         Ok(())
     }
 
@@ -229,29 +272,20 @@ impl<'a> Commands<'a> {
         }
     }
 
-    /// The value of an assignment: also refuses what a shell expands there and nowhere else.
-    fn value(&mut self) -> Result<Word, Refusal> {
-        let word = self.word()?;
-        let text = &self.source[word.span.clone()];
-        let tilde = (text.first() == Some(&b'~')).then_some(0);
-        let after_colon = || text.windows(2).position(|pair| pair == b":~").map(|colon| colon + 1);
-        match tilde.or_else(after_colon) {
-            Some(at) => Err(Refusal::at(
-                self.source,
-                word.span.start + at,
-                "~ is expanded by a shell here",
-                "write the directory itself, or quote the value",
-            )),
-            None => Ok(word),
-        }
-    }
-
     fn word(&mut self) -> Result<Word, Refusal> {
         let start = self.at;
         let mut words = Words::new(self.source, start);
         let read = words.word();
         self.at = words.offset();
-        Ok(Word { parts: read?, span: start..self.at })
+        let word = Word { parts: read?, span: start..self.at };
+        // bash marks quoted text with these two bytes, and loses some that a file holds.
+        match self.source[word.span.clone()].iter().position(|byte| matches!(byte, 0x01 | 0x7F)) {
+            Some(at) => {
+                let what = "a control byte (01 or 7F) is read differently by bash and sh";
+                Err(Refusal::at(self.source, start + at, what, "remove it"))
+            }
+            None => Ok(word),
+        }
     }
 }
 

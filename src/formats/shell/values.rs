@@ -8,11 +8,18 @@ use crate::formats::shell::syntax::Word;
 use crate::formats::shell::words::Part;
 
 /// Names that a shell sets itself, or that mean something to bash or to dash only: neither read nor assigned.
-const SHELL_NAMES: [&[u8]; 22] = [
+const SHELL_NAMES: [&[u8]; 34] = [
     b"BASH",
+    b"BASHOPTS",
+    b"BASHPID",
+    b"COMP_WORDBREAKS",
+    b"DIRSTACK",
+    b"EPOCHREALTIME",
+    b"EPOCHSECONDS",
     b"EUID",
     b"FUNCNAME",
     b"GROUPS",
+    b"HISTCMD",
     b"HOSTNAME",
     b"HOSTTYPE",
     b"IFS",
@@ -20,8 +27,11 @@ const SHELL_NAMES: [&[u8]; 22] = [
     b"MACHTYPE",
     b"OLDPWD",
     b"OPTARG",
+    b"OPTERR",
     b"OPTIND",
     b"OSTYPE",
+    b"PIPESTATUS",
+    b"POSIXLY_CORRECT",
     b"PPID",
     b"PS1",
     b"PS2",
@@ -29,12 +39,22 @@ const SHELL_NAMES: [&[u8]; 22] = [
     b"PWD",
     b"RANDOM",
     b"SECONDS",
+    b"SHELLOPTS",
     b"SHLVL",
+    b"SRANDOM",
     b"UID",
 ];
 
+/// Names that a shell sets only where the environment does not.
+const SHELL_DEFAULTS: [&[u8]; 4] = [b"HOME", b"PATH", b"SHELL", b"TERM"];
+
 fn is_shell_name(name: &[u8]) -> bool {
     name == b"_" || name.starts_with(b"BASH_") || SHELL_NAMES.contains(&name)
+}
+
+/// Whether what `date` prints depends on a variable.
+fn changes_date(name: &[u8]) -> bool {
+    matches!(name, b"PATH" | b"TZ" | b"TZDIR" | b"LANG" | b"LANGUAGE") || name.starts_with(b"LC_")
 }
 
 /// What a name is known to be.
@@ -54,12 +74,14 @@ pub struct Scope<'a> {
     source: &'a [u8],
     context: &'a Context<'a>,
     names: BTreeMap<Vec<u8>, Known>,
+    /// The line since which a name that was never assigned is uncertain, too.
+    lost_at: Option<usize>,
 }
 
 impl<'a> Scope<'a> {
     /// Nothing is assigned yet.
     pub fn new(source: &'a [u8], context: &'a Context<'a>) -> Scope<'a> {
-        Scope { source, context, names: BTreeMap::new() }
+        Scope { source, context, names: BTreeMap::new(), lost_at: None }
     }
 
     /// Assigns a name. Fails for a name that belongs to the shell.
@@ -73,6 +95,7 @@ impl<'a> Scope<'a> {
 
     /// Forgets every name but one: a line that could not be read may have assigned them.
     pub fn lose_all_but(&mut self, kept: &[u8], line: usize) {
+        self.lost_at = Some(line);
         for (name, known) in &mut self.names {
             if name != kept {
                 *known = Known::LostAt { line };
@@ -85,22 +108,44 @@ impl<'a> Scope<'a> {
         Refusal::at(self.source, offset, format!("{name} belongs to the shell"), "use another name")
     }
 
+    fn lost(&self, name: &[u8], line: usize, offset: usize) -> Refusal {
+        let what = format!("the value of {} is uncertain since line {line}", String::from_utf8_lossy(name));
+        Refusal::at(self.source, offset, what, format!("correct line {line}"))
+    }
+
     fn lookup(&self, name: &[u8], offset: usize) -> Result<Vec<u8>, Refusal> {
         match self.names.get(name) {
             Some(Known::Value(value)) => Ok(value.clone()),
-            Some(Known::LostAt { line }) => {
-                let what =
-                    format!("the value of {} is uncertain since line {line}", String::from_utf8_lossy(name));
-                Err(Refusal::at(self.source, offset, what, format!("correct line {line}")))
-            }
+            Some(Known::LostAt { line }) => Err(self.lost(name, *line, offset)),
             None if is_shell_name(name) => Err(self.shell_name(name, offset)),
-            None => Ok((self.context.environment)(name).unwrap_or_default()),
+            None if self.lost_at.is_some() => Err(self.lost(name, self.lost_at.unwrap_or(1), offset)),
+            None => match (self.context.environment)(name) {
+                None if SHELL_DEFAULTS.contains(&name) => Err(self.shell_name(name, offset)),
+                value => Ok(value.unwrap_or_default()),
+            },
         }
     }
 
-    /// A word's value where a shell does not split it: in an assignment, or behind `>>`.
+    /// A word's value where a shell does not split it: in an assignment.
     pub fn value(&self, word: &Word) -> Result<Vec<u8>, Refusal> {
         self.value_of_parts(&word.parts)
+    }
+
+    /// A word's value where some shells split what others do not: an argument of `export`, or behind `>>`.
+    pub fn unsplit(&self, word: &Word) -> Result<Vec<u8>, Refusal> {
+        for part in &word.parts {
+            let (Part::Variable { quoted: false, offset, .. } | Part::Date { quoted: false, offset, .. }) =
+                part
+            else {
+                continue;
+            };
+            let value = self.value_of_parts(std::slice::from_ref(part))?;
+            if !value.is_empty() && !is_one_word(&value) {
+                let what = "some shells split or expand this value, others do not";
+                return Err(Refusal::at(self.source, *offset, what, "put it in double quotes"));
+            }
+        }
+        self.value(word)
     }
 
     fn value_of_parts(&self, parts: &[Part]) -> Result<Vec<u8>, Refusal> {
@@ -126,6 +171,10 @@ impl<'a> Scope<'a> {
     }
 
     fn date(&self, format: Option<&[u8]>, offset: usize) -> Result<Vec<u8>, Refusal> {
+        if let Some(name) = self.names.keys().find(|name| changes_date(name)) {
+            let what = format!("date depends on {}, which is set above", String::from_utf8_lossy(name));
+            return Err(Refusal::at(self.source, offset, what, "write the value itself"));
+        }
         let mut text = self.context.now.format(format.unwrap_or(DATE)).map_err(|unknown| {
             let what = format!("date's {} is not known here", String::from_utf8_lossy(&unknown.0));
             Refusal::at(self.source, offset, what, "use another conversion")
@@ -152,8 +201,12 @@ impl<'a> Scope<'a> {
                     }
                     Part::Literal(value)
                 }
-                Part::Date { format, offset, .. } => {
-                    self.date(format.as_deref(), *offset)?;
+                Part::Date { format, offset, quoted } => {
+                    let text = self.date(format.as_deref(), *offset)?;
+                    if !quoted && text.iter().any(|b| b"*?[".contains(b)) {
+                        let what = "a shell would expand what this date prints";
+                        return Err(Refusal::at(self.source, *offset, what, "put it in double quotes"));
+                    }
                     part.clone()
                 }
                 Part::Literal(_) => part.clone(),

@@ -35,7 +35,12 @@ pub struct Words<'a> {
     source: &'a [u8],
     at: usize,
     parts: Vec<Part>,
+    /// How many `${name:-word}` and `$(...)` are open here.
+    depth: usize,
 }
+
+/// More levels of `${name:-${name:-...}}` than anybody writes, and few enough for every stack.
+const DEEPEST: usize = 16;
 
 /// What a byte means where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +51,7 @@ enum Quotes {
 
 impl<'a> Words<'a> {
     pub(super) fn new(source: &'a [u8], at: usize) -> Words<'a> {
-        Words { source, at, parts: Vec::new() }
+        Words { source, at, parts: Vec::new(), depth: 0 }
     }
 
     pub(super) fn offset(&self) -> usize {
@@ -87,6 +92,12 @@ impl<'a> Words<'a> {
         Err(Refusal::at(self.source, at, what, instead))
     }
 
+    /// Refuses what would reach to the end of the file, and stands there: a shell reads nothing behind it either.
+    fn never_closed<T>(&mut self, at: usize, what: &str, instead: &str) -> Result<T, Refusal> {
+        self.at = self.source.len();
+        self.refused(at, what, instead)
+    }
+
     fn push(&mut self, byte: u8) {
         match self.parts.last_mut() {
             Some(Part::Literal(bytes)) => bytes.push(byte),
@@ -116,6 +127,13 @@ impl<'a> Words<'a> {
             b'"' => self.double_quoted()?,
             b'$' => self.dollar(Quotes::None)?,
             b'`' => self.backquoted(Quotes::None)?,
+            b'~' if self.expands_tilde() => {
+                return self.refused(
+                    self.at,
+                    "~ is expanded by a shell here",
+                    "write the directory itself, or quote the value",
+                );
+            }
             b'*' | b'?' | b'[' => {
                 return self.refused(
                     self.at,
@@ -135,10 +153,20 @@ impl<'a> Words<'a> {
         Ok(())
     }
 
+    /// Whether a shell reads a `~` here as a directory: at the beginning of a word, and behind a `:` or `=` (which of
+    /// them depends on the shell, so every one counts, quoted or not).
+    fn expands_tilde(&self) -> bool {
+        match self.parts.last() {
+            None => true,
+            Some(Part::Literal(bytes)) => matches!(bytes.last(), Some(b':' | b'=')),
+            Some(_) => false,
+        }
+    }
+
     fn single_quoted(&mut self) -> Result<(), Refusal> {
         let text = &self.rest()[1..];
         let Some(length) = text.iter().position(|b| *b == b'\'') else {
-            return self.refused(self.at, "this ' is never closed", "close it");
+            return self.never_closed(self.at, "this ' is never closed", "close it");
         };
         self.push_empty();
         self.at += 1;
@@ -159,6 +187,14 @@ impl<'a> Words<'a> {
                 Some(b'"') => {
                     self.at += 1;
                     return Ok(());
+                }
+                // dash drops the \ of ${x:-"\}"}, bash keeps it.
+                Some(b'\\') if self.depth > 0 && self.rest().get(1) == Some(&b'}') => {
+                    return self.refused(
+                        self.at,
+                        "\\} within ${...} is read differently by bash and sh",
+                        "use '}'",
+                    );
                 }
                 Some(byte) => self.in_double_quotes(byte, b"$`\"\\")?,
             }
@@ -248,8 +284,11 @@ impl<'a> Words<'a> {
 
     /// The word between `:-` and `}`, in the quotes that surround it.
     fn default_word(&mut self, quotes: Quotes, opened: usize) -> Result<Vec<Part>, Refusal> {
+        if self.depth == DEEPEST {
+            return self.refused(opened, "${...} is nested too deeply", "use fewer levels");
+        }
+        self.depth += 1;
         let outer = std::mem::take(&mut self.parts);
-        let begun = self.at;
         loop {
             match (self.peek(), quotes) {
                 (None, _) => return self.refused(opened, "this ${ is never closed", "close it with }"),
@@ -261,11 +300,11 @@ impl<'a> Words<'a> {
                         "leave the inner quotes out",
                     );
                 }
-                (Some(b'~'), _) if self.at == begun => {
+                (Some(b'\'' | b'('), Quotes::Double) => {
                     return self.refused(
                         self.at,
-                        "~ is expanded by a shell here",
-                        "write the directory itself",
+                        "a ' or ( within \"${...}\" is read differently by bash and sh",
+                        "set the name on a line of its own first",
                     );
                 }
                 (Some(byte), Quotes::Double) => self.in_double_quotes(byte, b"$`\"\\}")?,
@@ -283,6 +322,7 @@ impl<'a> Words<'a> {
             }
         }
         self.at += 1;
+        self.depth -= 1;
         Ok(std::mem::replace(&mut self.parts, outer))
     }
 
@@ -291,7 +331,7 @@ impl<'a> Words<'a> {
         match text.iter().position(|b| *b == b'`') {
             Some(length) if !text[..length].contains(&b'\\') => self.date(1, length, 1, quotes),
             Some(_) => self.refused(self.at, "a \\ within `...` is unclear", "use $(...)"),
-            None => self.refused(self.at, "this ` is never closed", "close it"),
+            None => self.never_closed(self.at, "this ` is never closed", "close it"),
         }
     }
 
@@ -302,7 +342,7 @@ impl<'a> Words<'a> {
         }
         match closing_parenthesis(text) {
             Some(length) => self.date(2, length, 1, quotes),
-            None => self.refused(self.at, "this $( is never closed", "close it with )"),
+            None => self.never_closed(self.at, "this $( is never closed", "close it with )"),
         }
     }
 
@@ -312,11 +352,11 @@ impl<'a> Words<'a> {
         let inner = &self.rest()[opening..opening + length];
         // Within "`...`" the shells disagree about inner double quotes.
         let unclear = quotes == Quotes::Double && opening == 1 && inner.contains(&b'"');
-        let format = if unclear { None } else { date_format(inner) };
+        self.at += opening + length + closing;
+        let format = if unclear || self.depth == DEEPEST { None } else { date_format(inner) };
         let Some(format) = format else {
             return self.refused(offset, "command substitution is not read", "write the value itself");
         };
-        self.at += opening + length + closing;
         self.parts.push(Part::Date { format, quoted: quotes == Quotes::Double, offset });
         Ok(())
     }
@@ -338,7 +378,8 @@ fn closing_parenthesis(text: &[u8]) -> Option<usize> {
 
 /// `Some(None)` for `date`, `Some(Some(FORMAT))` for `date +FORMAT`, `None` for every other command.
 fn date_format(command: &[u8]) -> Option<Option<Vec<u8>>> {
-    let mut words = Words::new(command, 0);
+    // As deep as allowed: within it, no expansion is read.
+    let mut words = Words { depth: DEEPEST, ..Words::new(command, 0) };
     let mut read = Vec::new();
     loop {
         words.skip_blanks();
