@@ -9,6 +9,7 @@ mod golden;
 mod harness;
 mod harness_itself;
 mod laws_of_crontab;
+mod laws_of_dispatchserver_sh;
 mod laws_of_env_sh;
 mod laws_of_rsyncd_conf;
 mod laws_of_version;

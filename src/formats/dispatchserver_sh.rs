@@ -2,6 +2,7 @@
 //! section 2).
 
 use crate::formats::shell::Context;
+use crate::formats::shell::blocks::Blocks;
 use crate::formats::shell::syntax::{Command, Commands, Word, first_unreadable_byte};
 use crate::formats::shell::values::{DATE, Scope};
 use crate::formats::shell::words::Part;
@@ -41,34 +42,50 @@ pub enum Step {
     Unreadable(Refusal),
 }
 
-/// The words of an `echo`, joined; its dates are those of the instant at which it is shown.
+/// The words of an `echo`; its dates are those of the instant at which it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogLine(Vec<Part>);
+pub struct LogLine(Vec<Vec<Part>>);
 
 impl LogLine {
     /// The line at an instant, with its newline.
     pub fn render(&self, now: &LocalTime) -> Vec<u8> {
-        let mut line = Vec::new();
-        for part in &self.0 {
-            match part {
-                Part::Literal(bytes) => line.extend_from_slice(bytes),
-                Part::Date { format, quoted, .. } => {
-                    let text = now.format(format.as_deref().unwrap_or(DATE)).unwrap_or_default();
-                    line.extend(if *quoted { text } else { single_blanks(&text) });
+        let mut fields = Vec::new();
+        for word in &self.0 {
+            // A word that is nothing but an unquoted date may become several, or none.
+            let mut field: Option<Vec<u8>> = None;
+            for part in word {
+                match part {
+                    Part::Literal(bytes) => field.get_or_insert_default().extend_from_slice(bytes),
+                    Part::Date { format, quoted: true, .. } => {
+                        field.get_or_insert_default().extend(date(now, format.as_deref()));
+                    }
+                    Part::Date { format, .. } => {
+                        for byte in date(now, format.as_deref()) {
+                            match byte {
+                                b' ' | b'\t' | b'\n' => fields.extend(field.take()),
+                                _ => field.get_or_insert_default().push(byte),
+                            }
+                        }
+                    }
+                    // Variables were given their values when the registry was read.
+                    Part::Variable { .. } => {}
                 }
-                // Variables were given their values when the registry was read.
-                Part::Variable { .. } => {}
             }
+            fields.extend(field);
         }
+        let mut line = fields.join(&b' ');
         line.push(b'\n');
         line
     }
 }
 
-/// What remains of an unquoted expansion: its words, one blank between them.
-fn single_blanks(text: &[u8]) -> Vec<u8> {
-    let words = text.split(|b| b.is_ascii_whitespace()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(&b' ')
+/// What a substituted `date` leaves: its output without the newlines at the end.
+fn date(now: &LocalTime, format: Option<&[u8]>) -> Vec<u8> {
+    let mut text = now.format(format.unwrap_or(DATE)).unwrap_or_default();
+    while text.last() == Some(&b'\n') {
+        text.pop();
+    }
+    text
 }
 
 /// Whether a model has a stanza.
@@ -79,7 +96,7 @@ pub enum StanzaState {
         /// The line that dispatches it, from 1.
         line: usize,
     },
-    /// It has one that somebody commented out by hand.
+    /// It has one that somebody commented out by hand, whole or only the line that dispatches.
     CommentedOut {
         /// Its `mymodel=` line, from 1.
         line: usize,
@@ -120,17 +137,16 @@ impl Registry {
         }
     }
 
-    /// The line of a commented-out `mymodel="MODEL"`.
+    /// The line of a `mymodel="MODEL"` that no command uses: commented out itself, or left over where somebody commented
+    /// out or changed the line that dispatches it.
     fn commented_out(&self, wanted: &ModelName) -> Option<usize> {
         let assignments =
             [format!("mymodel=\"{wanted}\""), format!("mymodel={wanted}"), format!("mymodel='{wanted}'")];
         let mut lines = self.source.split(|b| *b == b'\n');
-        let found = lines.position(|line| match line.trim_ascii_start().strip_prefix(b"#") {
-            Some(comment) => {
-                let text = comment.trim_ascii_start().strip_prefix(b"#").unwrap_or(comment).trim_ascii();
-                assignments.iter().any(|assignment| assignment.as_bytes() == text)
-            }
-            None => false,
+        let found = lines.position(|line| {
+            let marks = line.iter().take_while(|b| matches!(b, b'#' | b' ' | b'\t')).count();
+            let rest = assignments.iter().find_map(|text| line[marks..].strip_prefix(text.as_bytes()));
+            rest.is_some_and(|rest| matches!(rest, [] | [b' ' | b'\t' | b'\r' | b';' | b'#', ..]))
         });
         found.map(|index| index + 1)
     }
@@ -166,6 +182,7 @@ struct Reading<'a> {
     source: &'a [u8],
     scope: Scope<'a>,
     commands: Commands<'a>,
+    blocks: Blocks,
     lines: Lines<'a>,
 }
 
@@ -175,6 +192,7 @@ impl<'a> Reading<'a> {
             source,
             scope: Scope::new(source, context),
             commands: Commands::new(source),
+            blocks: Blocks::default(),
             lines: Lines { source, offset: 0, line: 1 },
         }
     }
@@ -184,9 +202,15 @@ impl<'a> Reading<'a> {
         loop {
             let step = match self.commands.next_command() {
                 Ok(None) => return steps,
-                Ok(Some(command)) => self.step(&command),
+                Ok(Some(command)) => {
+                    let step = self.step(&command);
+                    if step.is_err() {
+                        self.pass(command.offset);
+                    }
+                    step
+                }
                 Err(refusal) => {
-                    self.commands.skip_line();
+                    self.pass(self.commands.command_offset());
                     Err(refusal)
                 }
             };
@@ -202,7 +226,16 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Goes on behind the line of a command that cannot be read, and remembers what it opens and closes.
+    fn pass(&mut self, offset: usize) {
+        let next = self.blocks.read(self.source, offset);
+        self.commands.go_on_at(next);
+    }
+
     fn step(&mut self, command: &Command) -> Result<Option<Step>, Refusal> {
+        if self.blocks.are_open() {
+            return Err(self.refused(command, "an if, loop, block or exit above may switch this line off"));
+        }
         let line = self.lines.line_of(command.offset);
         let program = command.program().unwrap_or_default();
         if command.words.is_empty() && command.append_to.is_none() {
@@ -233,20 +266,22 @@ impl<'a> Reading<'a> {
         let mut parts = Vec::new();
         for (index, word) in command.words[1..].iter().enumerate() {
             let argument = self.scope.argument(word)?;
-            let first = argument.first();
-            // What a shell's own echo makes of these differs between sh and bash.
-            let is_option =
-                index == 0 && matches!(first, Some(Part::Literal(text)) if text.starts_with(b"-"));
-            let has_escape =
-                argument.iter().any(|part| matches!(part, Part::Literal(text) if text.contains(&b'\\')));
+            let text_of = |part: &Part| match part {
+                Part::Literal(text) => text.clone(),
+                Part::Date { format, .. } => format.clone().unwrap_or_default(),
+                Part::Variable { .. } => Vec::new(),
+            };
+            let text: Vec<u8> = argument.iter().flat_map(text_of).collect();
+            // What a shell's own echo makes of these differs between sh and bash. Behind a first word that an empty date
+            // may drop, the next one is the first.
+            let is_option = (index == 0 || parts.iter().all(|word: &Vec<Part>| is_dates(word)))
+                && text.trim_ascii_start().starts_with(b"-");
+            let has_escape = text.contains(&b'\\');
             if is_option || has_escape {
                 let what = "an option or a \\ of echo is read differently by bash and sh";
                 return Err(Refusal::at(self.source, word.span.start, what, "leave it out"));
             }
-            if index > 0 {
-                parts.push(Part::Literal(b" ".to_vec()));
-            }
-            parts.extend(argument);
+            parts.push(argument);
         }
         match &command.append_to {
             Some(file) => Ok(Step::Log { line, text: LogLine(parts), file: self.file(file)? }),
@@ -274,17 +309,22 @@ impl<'a> Reading<'a> {
     /// An argument of dispatch.sh.
     fn fixed(&self, word: &Word) -> Result<Vec<u8>, Refusal> {
         self.scope.argument(word)?;
-        self.scope.value(word)
+        self.scope.unsplit(word)
     }
 
     fn file(&self, word: &Word) -> Result<Vec<u8>, Refusal> {
-        let file = self.scope.value(word)?;
+        let file = self.scope.unsplit(word)?;
         if file.is_empty() {
             let what = "the log file's name is empty";
             return Err(Refusal::at(self.source, word.span.start, what, "set logFile in the first lines"));
         }
         Ok(file)
     }
+}
+
+/// Whether a word is nothing but dates.
+fn is_dates(word: &[Part]) -> bool {
+    word.iter().all(|part| matches!(part, Part::Date { .. }))
 }
 
 /// Counts lines forwards: a registry may have a million.

@@ -4,10 +4,12 @@
 //! [`Refusal`](crate::formats::Refusal) with the construct's name and what to write instead. Where dash is odd, or dash
 //! and bash differ, the construct is refused rather than imitated.
 //!
-//! [`words`] reads one word, [`syntax`] commands made of words; [`values`] gives words their values.
+//! [`words`] reads one word, [`syntax`] commands made of words; [`values`] gives words their values;
+//! [`blocks`] finds the end of what is not read.
 
 use crate::time::LocalTime;
 
+pub mod blocks;
 pub mod syntax;
 pub mod values;
 pub mod words;

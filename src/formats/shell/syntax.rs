@@ -139,12 +139,6 @@ impl<'a> Commands<'a> {
         self.at = offset.min(self.source.len());
     }
 
-    /// Goes on behind the end of the line on which a command could not be read.
-    pub fn skip_line(&mut self) {
-        let rest = &self.source[self.at..];
-        self.at += rest.iter().position(|b| *b == b'\n').map_or(rest.len(), |newline| newline + 1);
-    }
-
     fn peek(&self) -> Option<u8> {
         self.source.get(self.at).copied()
     }
