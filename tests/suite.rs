@@ -12,6 +12,7 @@ mod laws_of_crontab;
 mod laws_of_dispatchserver_sh;
 mod laws_of_env_sh;
 mod laws_of_rsyncd_conf;
+mod laws_of_service_conf;
 mod laws_of_version;
 mod ledger;
 mod locks;
