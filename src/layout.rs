@@ -12,6 +12,10 @@ use crate::version::Version;
 pub const PLUGIN_MODULE: &str = "datamining_plugin";
 /// The rsync module that members fetch from; a directory of `rsync_service_data` too.
 pub const SERVICE_MODULE: &str = "datamining_service";
+/// The manifest of an upload.
+pub const MANIFEST: &str = ".manifest";
+/// The manifests of the published versions, beside `plugin/`.
+pub const MANIFESTS: &str = ".manifests";
 /// The workspace inside every container, which service.conf's paths name.
 pub const WORKSPACE: &str = "/data1/work/datasys/framework/service/workspace";
 /// The configuration of the monitor's rsync daemon.
@@ -100,6 +104,11 @@ impl Upload {
         self.dir.join(".success.removing")
     }
 
+    /// What the upload holds, uploaded by `rsync-push` just before `success`.
+    pub fn manifest(&self) -> PathBuf {
+        self.dir.join(MANIFEST)
+    }
+
     /// The env.sh of the deploy directory, uploaded by `rsync-push`.
     pub fn env_sh(&self) -> PathBuf {
         self.dir.join(".env.sh")
@@ -149,6 +158,11 @@ impl Service {
         self.versions().join(format!(".discarded-{version}"))
     }
 
+    /// What a published version holds; members check against it what they fetched.
+    pub fn manifest(&self, version: &Version) -> PathBuf {
+        self.dir.join(MANIFESTS).join(version)
+    }
+
     /// What a member reported to serve.
     pub fn report(&self, member: &Address) -> PathBuf {
         self.dir.join("version").join(member)
@@ -176,6 +190,11 @@ impl Deploy {
     /// The last pushed version.
     pub fn success(&self) -> PathBuf {
         self.dir.join("online/success")
+    }
+
+    /// What the push that is under way sends.
+    pub fn manifest(&self) -> PathBuf {
+        self.dir.join("online").join(MANIFEST)
     }
 
     /// `backup/KIND/bak-VERSION`; the kinds are `lib` and `data`.
@@ -212,6 +231,16 @@ impl Member {
     /// What remains to be done after a service.conf was installed: a restart, a report.
     pub fn journal(&self) -> PathBuf {
         self.workspace.join("bin/etc/.service_polling")
+    }
+
+    /// The service.conf that was installed before, to be put back when the service does not come up.
+    pub fn previous_service_conf(&self) -> PathBuf {
+        self.workspace.join("bin/etc/.service.conf.previous")
+    }
+
+    /// A service.conf with which the service did not come up here: it is not tried again.
+    pub fn failed_service_conf(&self) -> PathBuf {
+        self.workspace.join("bin/etc/.service.conf.failed")
     }
 
     /// Where fetched files wait until they are checked.

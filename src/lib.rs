@@ -2,7 +2,7 @@
 //!
 //! How to find your way:
 //!
-//! - The words of the trade, each validated once: [`names`], [`ip_range`], [`version`], [`time`], [`identity`]; where every
+//! - The words of the trade, each validated once: [`names`], [`ip_range`], [`version`], [`time`], [`identity`], [`digest`]; where every
 //!   file lies: [`layout`]; what a person reads when something is wrong: [`error`].
 //! - [`formats`]: the files of the system as documents. Bytes in, bytes out; no I/O.
 //! - [`machine`]: the only door to the outside: files, locks, processes, clock, network, terminal, rsync.
@@ -10,6 +10,7 @@
 //!
 //! Imports run one way: `bin -> lib -> tools -> {formats, machine, words}`. docs/architecture.md says why.
 
+pub mod digest;
 pub mod error;
 pub mod formats;
 pub mod identity;

@@ -4,11 +4,24 @@ use std::fmt;
 
 use chrono::{DateTime, FixedOffset};
 
+use crate::error::{Error, Result};
+use crate::names::shown;
 use crate::version::Version;
 
 /// A span of time in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds(pub i64);
+
+impl Seconds {
+    /// Parses a whole number of seconds, 0 to 999999. Fails (exit 2) on anything else.
+    pub fn parse(bytes: &[u8]) -> Result<Seconds> {
+        let is_number = (1..=6).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_digit);
+        match std::str::from_utf8(bytes).unwrap_or_default().parse() {
+            Ok(seconds) if is_number => Ok(Seconds(seconds)),
+            _ => Err(Error::usage(format!("{} is not a number of seconds", shown(bytes)))),
+        }
+    }
+}
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,7 +51,7 @@ impl LocalTime {
     }
 
     /// What `date +FORMAT` prints in the C locale, or the conversion that is not known here.
-    pub fn format(&self, format: &[u8]) -> Result<Vec<u8>, UnknownConversion> {
+    pub fn format(&self, format: &[u8]) -> std::result::Result<Vec<u8>, UnknownConversion> {
         let mut out = Vec::with_capacity(format.len() + 8);
         let mut rest = format;
         while let Some((&byte, tail)) = rest.split_first() {
@@ -59,7 +72,7 @@ impl LocalTime {
         Ok(out)
     }
 
-    fn convert(&self, conversion: &[u8], out: &mut Vec<u8>) -> Result<(), UnknownConversion> {
+    fn convert(&self, conversion: &[u8], out: &mut Vec<u8>) -> std::result::Result<(), UnknownConversion> {
         // Those for which chrono and GNU date agree; the padding flags only where both know them.
         let known = match conversion {
             [letter] => b"%aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYz".contains(letter),

@@ -16,6 +16,7 @@ mod laws_of_service_conf;
 mod laws_of_version;
 mod ledger;
 mod locks;
+mod manifests;
 mod mixed_fleet;
 mod processes;
 mod scripts;

@@ -12,6 +12,7 @@ pub mod crontab;
 pub mod dispatchserver_sh;
 pub mod env_file;
 pub mod env_sh;
+pub mod manifest;
 pub mod rsyncd_conf;
 pub mod service_conf;
 

@@ -13,6 +13,9 @@ use crate::identity::Identity;
 /// The largest configuration file that is read: a service.conf or env.sh has a few kilobytes.
 pub const CONFIGURATION_LIMIT: u64 = 16 << 20;
 
+/// The largest manifest that is read, in bytes: about 100 a file.
+pub const MANIFEST_LIMIT: u64 = 256 << 20;
+
 /// Reads a regular file of at most `limit` bytes.
 /// Fails when it is missing, larger, or no regular file (a fifo would block for ever).
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod environment;
 pub mod files;
 pub mod locks;
+pub mod net;
 pub mod processes;
 pub mod rsync;
 pub mod terminal;

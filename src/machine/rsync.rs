@@ -49,6 +49,16 @@ pub enum Transfer {
         /// Where to.
         to: Remote,
     },
+    /// Deletes what a remote directory holds and a local one does not; sends nothing. Names of the local directory that begin
+    /// with a dot count as missing, since they are not sent.
+    DeleteExtraneous {
+        /// The local directory.
+        from: PathBuf,
+        /// Whether directories are descended into (`-r`); otherwise they count as missing.
+        recursive: bool,
+        /// Where.
+        to: Remote,
+    },
     /// Sends one local file to a remote name.
     SendFile {
         /// The local file.
@@ -149,6 +159,34 @@ impl fmt::Display for ExitCode {
 /// Runs a transfer. Every exit code but 0 is a failure, 23 and 24 too (defect 26); a failure that may pass (the
 /// connection, a time-out, the daemon's `max connections`) is tried again as `limits` says.
 pub fn run(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> Result<Statistics> {
+    run_to_end(daemon, transfer, limits)?
+        .map_err(|failed| failure(daemon, transfer, failed.code, &failed.stderr))
+}
+
+/// Like [`run`], but a file that the daemon does not have is `None`.
+pub fn run_if_exists(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> Result<Option<Statistics>> {
+    match run_to_end(daemon, transfer, limits)? {
+        Ok(statistics) => Ok(Some(statistics)),
+        Err(failed)
+            if failed.code.0 == 23 && contains(&failed.stderr, b"failed: No such file or directory") =>
+        {
+            Ok(None)
+        }
+        Err(failed) => Err(failure(daemon, transfer, failed.code, &failed.stderr)),
+    }
+}
+
+/// A transfer that failed for good.
+struct Failed {
+    code: ExitCode,
+    stderr: Vec<u8>,
+}
+
+fn run_to_end(
+    daemon: &Daemon,
+    transfer: &Transfer,
+    limits: Limits,
+) -> Result<std::result::Result<Statistics, Failed>> {
     let (arguments, input) = command_line(daemon, transfer, limits);
     let mut pause = Duration::from_secs(1);
     let mut tried_again = 0;
@@ -158,10 +196,10 @@ pub fn run(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> Result<Stati
         let does_not_tell =
             matches!(transfer, Transfer::List(_)) && contains(&finished.stderr, b"module is write only");
         if code.0 == 0 || does_not_tell {
-            return Ok(parse_statistics(&finished.stdout));
+            return Ok(Ok(parse_statistics(&finished.stdout)));
         }
         if tried_again == limits.retries || !is_transient(code, &finished.stderr) {
-            return Err(failure(daemon, transfer, code, &finished.stderr));
+            return Ok(Err(Failed { code, stderr: finished.stderr }));
         }
         log::debug!("{code}; again in {pause:?}");
         clock::pause(pause);
@@ -199,6 +237,16 @@ fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<Os
                 input.extend_from_slice(name.as_bytes());
                 input.push(0);
             }
+        }
+        Transfer::DeleteExtraneous { from, recursive, to } => {
+            let only_delete = ["--stats", "--delete", "--existing", "--ignore-existing", "--filter=hide /.*"];
+            arguments.extend(only_delete.map(OsString::from));
+            if *recursive {
+                arguments.push("-r".into());
+            } else {
+                arguments.extend(["-d", "--filter=hide */"].map(OsString::from));
+            }
+            arguments.extend(["--".into(), into_directory(from), url(to)]);
         }
         Transfer::SendFile { from, to } => {
             // --ignore-times: two versions have one size, and rsync's quick check would take them for equal when they
@@ -245,6 +293,7 @@ fn failure(daemon: &Daemon, transfer: &Transfer, code: ExitCode, stderr: &[u8]) 
     let (doing, remote) = match transfer {
         Transfer::List(remote) => ("look at", remote),
         Transfer::Send { to, .. } | Transfer::SendFile { to, .. } => ("send to", to),
+        Transfer::DeleteExtraneous { to, .. } => ("delete in", to),
         Transfer::FetchFile { from, .. } | Transfer::FetchDirectory { from, .. } => ("fetch", from),
     };
     let said = first_complaint(stderr);

@@ -1,15 +1,24 @@
 //! Directory trees: listing, comparing and copying them as `cp -r DIR/*` does.
 
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::digest::{Digest, FileFacts};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::machine::files::{self, Kind};
+
+/// How much is read at once, bytes.
+const CHUNK: usize = 1 << 17;
+
+/// Regular files by their path from the root of their tree.
+pub type Files = BTreeMap<Vec<u8>, FileFacts>;
 
 /// One path of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +40,16 @@ pub struct Entry {
 /// Lists a tree in the order of its bytes: the top-level names that do not begin with a dot, as the glob `*` takes
 /// them, and everything below those.
 pub fn survey(root: &Path) -> Result<Vec<Entry>> {
+    let mut names = files::names_in(root)?;
+    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+    survey_names(root, &names)
+}
+
+/// Lists some names of a tree, and everything below those.
+pub fn survey_names(root: &Path, names: &[OsString]) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for name in files::names_in(root)? {
-        if !name.as_encoded_bytes().starts_with(b".") {
-            survey_below(root, PathBuf::from(name), &mut entries)?;
-        }
+    for name in names {
+        survey_below(root, PathBuf::from(name), &mut entries)?;
     }
     Ok(entries)
 }
@@ -98,12 +112,15 @@ fn leaves_the_tree(path: &Path, target: &Path) -> bool {
 }
 
 /// Copies surveyed entries into an existing directory as `cp -r` does: the modes that the umask leaves, no set-id bits,
-/// no times, links as links. Then makes all of it durable.
+/// no times, links as links. Then makes all of it durable. Returns the regular files, with the digests of what was read.
 ///
 /// Fails at the first entry that cannot be copied; the caller discards what was copied.
-pub fn copy(root: &Path, entries: &[Entry], destination: &Path) -> Result<()> {
+pub fn copy(root: &Path, entries: &[Entry], destination: &Path) -> Result<Files> {
+    let mut files = Files::new();
     for entry in entries {
-        copy_entry(&root.join(&entry.path), entry, &destination.join(&entry.path))?;
+        if let Some(facts) = copy_entry(&root.join(&entry.path), entry, &destination.join(&entry.path))? {
+            files.insert(entry.path.as_os_str().as_bytes().to_vec(), facts);
+        }
     }
     // A directory that its owner may not write to gets that mode once it is filled.
     for entry in entries.iter().rev() {
@@ -114,30 +131,69 @@ pub fn copy(root: &Path, entries: &[Entry], destination: &Path) -> Result<()> {
             fs::set_permissions(&path, wanted).map_err(|e| Error::io("set the mode of", &path, &e))?;
         }
     }
-    make_durable(destination)
+    make_durable(destination)?;
+    Ok(files)
 }
 
-fn copy_entry(source: &Path, entry: &Entry, destination: &Path) -> Result<()> {
+fn copy_entry(source: &Path, entry: &Entry, destination: &Path) -> Result<Option<FileFacts>> {
     let failed = |e: std::io::Error| Error::io("copy to", destination, &e);
     match (entry.kind, &entry.target) {
         (Kind::Directory, _) => {
-            fs::DirBuilder::new().mode((entry.mode & 0o777) | 0o700).create(destination).map_err(failed)
+            fs::DirBuilder::new().mode((entry.mode & 0o777) | 0o700).create(destination).map_err(failed)?;
+            Ok(None)
         }
-        (Kind::Link, Some(target)) => std::os::unix::fs::symlink(target, destination).map_err(failed),
+        (Kind::Link, Some(target)) => {
+            std::os::unix::fs::symlink(target, destination).map_err(failed)?;
+            Ok(None)
+        }
         (Kind::File, _) => {
-            let mut from = open_without_following(source)?;
-            let mut to = OpenOptions::new()
+            let from = open_without_following(source)?;
+            let to = OpenOptions::new()
                 .write(true)
                 .create_new(true)
                 .mode(entry.mode & 0o777)
                 .open(destination)
                 .map_err(failed)?;
-            std::io::copy(&mut from, &mut to).map(drop).map_err(failed)
+            let (digest, size) = read_through(from, source, |chunk| (&to).write_all(chunk).map_err(failed))?;
+            Ok(Some(FileFacts { digest, mode: entry.mode & 0o777, size }))
         }
         (Kind::Link | Kind::Special, _) => {
             Err(Error::failed(format!("{} is not a regular file, directory or link", source.display())))
         }
     }
+}
+
+/// Reads a file to its end, handing every chunk on. Returns its digest and its size in bytes.
+fn read_through(
+    mut file: File,
+    path: &Path,
+    mut hand_on: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<(Digest, u64)> {
+    let mut hasher = blake3::Hasher::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let length = match file.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(Error::io("read", path, &e)),
+        };
+        hasher.update(&chunk[..length]);
+        hand_on(&chunk[..length])?;
+    }
+    Ok((Digest(*hasher.finalize().as_bytes()), hasher.count()))
+}
+
+/// The regular files among surveyed entries, each read and digested.
+pub fn digest(root: &Path, entries: &[Entry]) -> Result<Files> {
+    let mut files = Files::new();
+    for entry in entries.iter().filter(|entry| entry.kind == Kind::File) {
+        let path = root.join(&entry.path);
+        let (digest, size) = read_through(open_without_following(&path)?, &path, |_| Ok(()))?;
+        let facts = FileFacts { digest, mode: entry.mode & 0o777, size };
+        files.insert(entry.path.as_os_str().as_bytes().to_vec(), facts);
+    }
+    Ok(files)
 }
 
 fn open_without_following(path: &Path) -> Result<File> {
@@ -178,7 +234,6 @@ pub fn same_content(a: &Path, b: &Path) -> Result<bool> {
 }
 
 fn same_bytes(a: &Path, b: &Path) -> Result<bool> {
-    const CHUNK: usize = 1 << 17;
     let (mut left, mut right) = (open_without_following(a)?, open_without_following(b)?);
     let (mut here, mut there) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
     loop {
@@ -207,7 +262,7 @@ pub fn copy_directory(from: &Path, to: &Path) -> Result<()> {
         let below = entry.path.strip_prefix(name).unwrap_or(&entry.path).to_path_buf();
         entry.path = below;
     }
-    copy(from, &entries, to)
+    copy(from, &entries, to).map(drop)
 }
 
 #[cfg(test)]

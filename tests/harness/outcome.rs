@@ -155,10 +155,13 @@ static ADDITIONS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r"(?x)^(
             monitor/scripts/dispatch/bin/\.dispatchserver\.sh\.(lock|tick\.lock)
-          | monitor/rsync_service_data/datamining_plugin/[^/]+/\.env\.sh
+          | monitor/rsync_service_data/datamining_plugin/[^/]+/\.(env\.sh|manifest)
           | monitor/rsync_service_data/datamining_service/[^/]+/\.dispatch(\.lock)?
+          | monitor/rsync_service_data/datamining_service/[^/]+/\.manifests(/[^/]+)?
           | deploy/\.rsync-push\.lock
+          | deploy/online/\.manifest
           | member-[^/]+/watch/\.service_polling\.lock
+          | member-[^/]+/workspace/bin/etc/\.service\.conf\.(previous|failed)
         )$",
     )
     .unwrap()

@@ -1,6 +1,7 @@
 //! A world of files: one monitor, one deploy directory, members. It is built anew for every run at the same path, so that
 //! two runs can be compared byte for byte.
 
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -22,6 +23,8 @@ pub const PREFIX: &str = "/data1/work/datasys/framework/service/workspace/plugin
 pub struct Sandbox {
     dir: tempfile::TempDir,
     daemon: Daemon,
+    /// What a member's service listens on; the scripts' world needs none that really serves.
+    service: TcpListener,
 }
 
 impl Sandbox {
@@ -41,7 +44,13 @@ impl Sandbox {
         let docker = "#!/bin/sh\n{ echo docker; for a; do echo \"  $a\"; done; } >> \"$JOURNAL\"\n";
         write_with_mode(&bin.join("docker"), docker.as_bytes(), 0o755);
         let daemon = Daemon::start(dir.path(), &dir.path().join("world/monitor"));
-        Sandbox { dir, daemon }
+        let service = TcpListener::bind("0.0.0.0:0").expect("a free port");
+        Sandbox { dir, daemon, service }
+    }
+
+    /// The port on which every member's service answers.
+    pub fn service_port(&self) -> u16 {
+        self.service.local_addr().expect("the listener has an address").port()
     }
 
     /// A new world in place of the old one.
@@ -209,9 +218,10 @@ impl World<'_> {
         self.write(
             format!("{dir}/watch/env.sh"),
             format!(
-                "monitor=127.0.0.1\nrsyncport={}\nmodulename={MODEL}\nmoduleport=17019\naddress={address}\n\
+                "monitor=127.0.0.1\nrsyncport={}\nmodulename={MODEL}\nmoduleport={}\naddress={address}\n\
                  service_stop='echo stop {address} >> {journal}'\nservice_start='echo start {address} >> {journal}'\n",
                 self.sandbox.daemon.port,
+                self.sandbox.service_port(),
                 journal = journal.display()
             ),
         );

@@ -1,9 +1,10 @@
 //! Carries the actions out, in order.
 
 use crate::error::{Error, Result};
+use crate::formats::manifest::{Manifest, More};
 use crate::identity::Identity;
 use crate::machine::files;
-use crate::machine::trees::{self, Entry};
+use crate::machine::trees::{self, Entry, Files};
 use crate::tools::dispatch::decide::{Action, Plan};
 use crate::tools::dispatch::observe::Site;
 use crate::version::Version;
@@ -61,8 +62,18 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
             files::rename(&service.version(version), &aside)?;
             files::remove_tree(&aside)?;
         }
-        Action::Stage(version) => stage(version, site, entries)?,
-        Action::DiscardStaged(version) => files::remove_tree(&service.staging(version))?,
+        Action::Stage(version, expected) => stage(version, expected.as_ref(), site, entries)?,
+        Action::Seal(version, expected) => {
+            let dir = service.version(version);
+            let files = trees::digest(&dir, &trees::survey(&dir)?)?;
+            seal(version, files, expected.as_ref(), site)?;
+        }
+        Action::DiscardStaged(version) => {
+            files::remove_tree(&service.staging(version))?;
+            if files::facts(&service.version(version))?.is_none() {
+                files::remove_if_exists(&service.manifest(version))?;
+            }
+        }
         Action::Publish(version) => files::rename(&service.staging(version), &service.version(version))?,
         Action::ReplaceConfiguration(configuration) => {
             files::replace_atomically(&configuration.path, &configuration.bytes)?;
@@ -77,18 +88,35 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
 }
 
 /// Copies the surveyed upload, then looks again: an upload that changed meanwhile would be half old, half new (defect 5).
-fn stage(version: &Version, site: &Site, entries: &[Entry]) -> Result<()> {
+fn stage(version: &Version, expected: Option<&Manifest>, site: &Site, entries: &[Entry]) -> Result<()> {
     let staging = site.service.staging(version);
     files::remove_tree(&staging)?;
     files::create_directories(&staging)?;
-    trees::copy(&site.upload.dir, entries, &staging)?;
+    let copied = trees::copy(&site.upload.dir, entries, &staging)?;
     if trees::survey(&site.upload.dir)? != entries {
         return Err(Error::failed(format!(
             "{} changed while it was copied, so nothing was published; the next tick tries again",
             site.upload.dir.display()
         )));
     }
-    Ok(())
+    seal(version, copied, expected, site)
+}
+
+/// Checks what a version holds, and writes that down for the members.
+fn seal(version: &Version, files: Files, expected: Option<&Manifest>, site: &Site) -> Result<()> {
+    if let Some(mismatch) = expected.and_then(|manifest| manifest.first_mismatch(&files, More::Allowed)) {
+        return Err(Error::failed(format!(
+            "{}: {}, so nothing was published; let the push end, or push again",
+            site.upload.manifest().display(),
+            mismatch.text()
+        )));
+    }
+    let path = site.service.manifest(version);
+    if let Some(dir) = path.parent() {
+        files::create_directories(dir)?;
+    }
+    let manifest = Manifest { version: version.clone(), files };
+    files::replace_atomically(&path, &manifest.render())
 }
 
 /// Removes `success` if it still is the upload that was dispatched. It is taken out of the way first and looked at then,

@@ -2,16 +2,18 @@
 
 use crate::error::Result;
 use crate::formats::env_file::EnvFile;
+use crate::formats::manifest::Manifest;
 use crate::formats::service_conf;
 use crate::formats::shell::Context;
 use crate::layout::{Monitor, Service, Upload};
-use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind};
+use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind, MANIFEST_LIMIT};
 use crate::machine::trees::{self, Entry};
 use crate::machine::{clock, environment};
 use crate::names::Address;
 use crate::tools::dispatch::cli::Target;
 use crate::tools::dispatch::decide::{
-    CheckFacts, Configuration, Members, Published, Status, Success, UpdateFacts, UploadFacts, update,
+    CheckFacts, Configuration, Members, Published, Status, Success, UpdateFacts, UploadFacts, UploadManifest,
+    update,
 };
 use crate::tools::dispatch::journal::Journal;
 use crate::version::Version;
@@ -89,7 +91,9 @@ impl<'a> Site<'a> {
             configurations: Vec::new(),
             script_quiet_for: None,
             published: Published::Absent,
+            is_sealed: false,
             upload: None,
+            manifest: UploadManifest::Absent,
         };
         let Some(version) = update::candidate(&facts) else { return Ok((facts, Vec::new())) };
         facts.configurations = self.configurations()?;
@@ -101,6 +105,8 @@ impl<'a> Site<'a> {
         }
         let entries = trees::survey(&self.upload.dir)?;
         facts.published = self.published(&version)?;
+        facts.is_sealed = files::facts(&self.service.manifest(&version))?.is_some();
+        facts.manifest = self.upload_manifest()?;
         facts.upload = Some(UploadFacts {
             bytes: trees::total_bytes(&entries),
             has_library: has_library(&entries, target),
@@ -108,6 +114,15 @@ impl<'a> Site<'a> {
             free_bytes: files::free_bytes(&self.service.dir)?,
         });
         Ok((facts, entries))
+    }
+
+    fn upload_manifest(&self) -> Result<UploadManifest> {
+        let path = self.upload.manifest();
+        Ok(match files::read_if_exists(&path, MANIFEST_LIMIT)?.map(|bytes| Manifest::parse(&bytes)) {
+            None => UploadManifest::Absent,
+            Some(Ok(manifest)) => UploadManifest::Present(manifest),
+            Some(Err(refusal)) => UploadManifest::Unreadable(refusal.in_file(&path)),
+        })
     }
 
     fn published(&self, version: &Version) -> Result<Published> {

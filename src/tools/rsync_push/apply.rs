@@ -1,12 +1,15 @@
 //! Carries the steps of a push out, in order; the first failure ends it, so that nothing incomplete is announced.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::Result;
-use crate::layout::{Deploy, PLUGIN_MODULE};
+use crate::formats::manifest::Manifest;
+use crate::layout::{Deploy, MANIFEST, PLUGIN_MODULE};
 use crate::machine::rsync::{self, Daemon, Limits, Remote, Statistics, Transfer};
 use crate::machine::{clock, files, terminal, trees};
-use crate::tools::rsync_push::decide::{Action, Settings};
+use crate::tools::rsync_push::decide::{Action, Part, Settings};
+use crate::version::Version;
 
 /// Carries the steps out; returns what was sent.
 pub fn apply(actions: &[Action], deploy: &Deploy, settings: &Settings) -> Result<Statistics> {
@@ -42,7 +45,8 @@ fn act(action: &Action, deploy: &Deploy, settings: &Settings) -> Result<Statisti
             create_parent(&deploy.success())?;
             files::overwrite(&deploy.success(), format!("{version}\n").as_bytes())?;
         }
-        Action::Send { from, names, recursive, to } => {
+        Action::WriteManifest { version, parts } => write_manifest(version, parts, deploy)?,
+        Action::Send(Part { from, names, recursive, to }) => {
             let send = |to: Remote| Transfer::Send {
                 from: in_deploy(from),
                 names: names.clone(),
@@ -50,6 +54,15 @@ fn act(action: &Action, deploy: &Deploy, settings: &Settings) -> Result<Statisti
                 to,
             };
             return transfer(settings, Limits::MODEL, &send, &format!("{to}/"));
+        }
+        Action::DeleteExtraneous(Part { from, recursive, to, .. }) => {
+            let delete =
+                |to: Remote| Transfer::DeleteExtraneous { from: in_deploy(from), recursive: *recursive, to };
+            return transfer(settings, Limits::MODEL, &delete, &format!("{to}/"));
+        }
+        Action::SendManifest => {
+            let send = |to: Remote| Transfer::SendFile { from: deploy.manifest(), to };
+            transfer(settings, Limits::SMALL, &send, MANIFEST)?;
         }
         Action::SendEnvSh => {
             let send = |to: Remote| Transfer::SendFile { from: deploy.env_sh(), to };
@@ -62,6 +75,21 @@ fn act(action: &Action, deploy: &Deploy, settings: &Settings) -> Result<Statisti
         Action::Warn(line) => terminal::complain(super::PROGRAM, line),
     }
     Ok(Statistics::default())
+}
+
+/// Digests what is about to be sent. A file that changes while it is sent then differs from the manifest on the monitor, and
+/// is not published.
+fn write_manifest(version: &Version, parts: &[Part], deploy: &Deploy) -> Result<()> {
+    let mut files = BTreeMap::new();
+    for part in parts {
+        let from = deploy.dir.join(&part.from);
+        let entries = trees::survey_names(&from, &part.names)?;
+        for (path, facts) in trees::digest(&from, &entries)? {
+            files.insert([part.to.as_bytes(), b"/", path.as_slice()].concat(), facts);
+        }
+    }
+    let manifest = Manifest { version: version.clone(), files };
+    files::overwrite(&deploy.manifest(), &manifest.render())
 }
 
 fn create_parent(path: &Path) -> Result<()> {

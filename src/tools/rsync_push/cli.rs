@@ -20,6 +20,18 @@ pub struct Cli {
     /// Which layout to push where both are present
     #[arg(long, value_enum)]
     source: Option<Source>,
+    /// Delete from the monitor's upload what is not pushed any more; without it files of earlier pushes stay there
+    #[arg(long)]
+    delete: bool,
+}
+
+/// What happens to files that the monitor has and this push has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extraneous {
+    /// They stay, as with rsync.sh: a version is the union of all pushes.
+    Stay,
+    /// They are deleted: a version is what was pushed (defect 17).
+    AreDeleted,
 }
 
 /// Where the files to push are, below the deploy directory.
@@ -38,14 +50,21 @@ pub struct Request {
     pub dir: Option<PathBuf>,
     /// The layout, if it was named.
     pub source: Option<Source>,
+    /// What happens to files of earlier pushes.
+    pub extraneous: Extraneous,
 }
 
 impl Cli {
     /// The request. Any first argument but `update` is answered by a usage line and exit code 1 (contract section 3).
     pub fn request(self) -> Result<Request> {
         match self.action {
-            Some(action) if action == "update" => Ok(Request { dir: self.dir, source: self.source }),
-            _ => Err(Error::failed("usage: rsync-push update [--dir DIR] [--source online|deploy]")),
+            Some(action) if action == "update" => {
+                let extraneous = if self.delete { Extraneous::AreDeleted } else { Extraneous::Stay };
+                Ok(Request { dir: self.dir, source: self.source, extraneous })
+            }
+            _ => {
+                Err(Error::failed("usage: rsync-push update [--dir DIR] [--source online|deploy] [--delete]"))
+            }
         }
     }
 }
@@ -62,9 +81,14 @@ mod tests {
                 .request()
                 .map_err(|e| e.exit.code())
         };
-        assert_eq!(request(&["update"]), Ok(Request { dir: None, source: None }));
-        let named = Request { dir: Some("/d".into()), source: Some(Source::Deploy) };
-        assert_eq!(request(&["update", "--dir", "/d", "--source", "deploy"]), Ok(named));
+        let plain = Request { dir: None, source: None, extraneous: Extraneous::Stay };
+        assert_eq!(request(&["update"]), Ok(plain));
+        let named = Request {
+            dir: Some("/d".into()),
+            source: Some(Source::Deploy),
+            extraneous: Extraneous::AreDeleted,
+        };
+        assert_eq!(request(&["update", "--dir", "/d", "--source", "deploy", "--delete"]), Ok(named));
         assert_eq!(request(&[]), Err(1));
         assert_eq!(request(&["upload"]), Err(1));
     }

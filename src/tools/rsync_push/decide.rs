@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::names::{Address, ModelName, Port};
 use crate::time::LocalTime;
-use crate::tools::rsync_push::cli::Source;
+use crate::tools::rsync_push::cli::{Extraneous, Source};
 use crate::version::Version;
 
 /// env.sh, validated.
@@ -68,6 +68,19 @@ pub struct Observed {
     pub has_online_lib: bool,
 }
 
+/// A part of what is pushed: names of one directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The local directory, relative to the deploy directory.
+    pub from: PathBuf,
+    /// The names in it.
+    pub names: Vec<OsString>,
+    /// Whether directories are descended into.
+    pub recursive: bool,
+    /// `lib` or `data`, below the model's upload.
+    pub to: &'static str,
+}
+
 /// One step. `apply` carries them out in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -83,17 +96,19 @@ pub enum Action {
     Remove(PathBuf),
     /// Write the version to online/success.
     WriteSuccess(Version),
-    /// Send names of a directory; recursive or not.
-    Send {
-        /// The local directory, relative to the deploy directory.
-        from: PathBuf,
-        /// The names in it.
-        names: Vec<OsString>,
-        /// Whether directories are descended into.
-        recursive: bool,
-        /// `lib` or `data`, below the model's upload.
-        to: &'static str,
+    /// Write down what is about to be sent: size, mode and digest of every file.
+    WriteManifest {
+        /// The version that it is about.
+        version: Version,
+        /// What is sent.
+        parts: [Part; 2],
     },
+    /// Send a part.
+    Send(Part),
+    /// Delete from the monitor what is not in a part.
+    DeleteExtraneous(Part),
+    /// Send the manifest.
+    SendManifest,
     /// Send env.sh as the dot file that the monitor reads the members from.
     SendEnvSh,
     /// Announce the upload: send online/success.
@@ -105,7 +120,12 @@ pub enum Action {
 /// The steps of `rsync-push update`, in the order of rsync.sh.
 ///
 /// Fails, and nothing is to be done, when what is to be pushed is incomplete.
-pub fn decide(observed: &Observed, settings: &Settings, named: Option<Source>) -> Result<Vec<Action>> {
+pub fn decide(
+    observed: &Observed,
+    settings: &Settings,
+    named: Option<Source>,
+    extraneous: Extraneous,
+) -> Result<Vec<Action>> {
     let source = source(observed, named)?;
     let (release, data) = match source {
         Source::Online => (&observed.online_release, &observed.online_data),
@@ -130,13 +150,17 @@ pub fn decide(observed: &Observed, settings: &Settings, named: Option<Source>) -
         Source::Online => "online/release",
         Source::Deploy => "online/lib",
     };
-    actions.extend([
-        Action::WriteSuccess(version),
-        Action::Send { from: lib.into(), names: libraries, recursive: false, to: "lib" },
-        Action::Send { from: "online/data".into(), names: data_names, recursive: true, to: "data" },
-        Action::SendEnvSh,
-        Action::SendSuccess,
-    ]);
+    let parts = [
+        Part { from: lib.into(), names: libraries, recursive: false, to: "lib" },
+        Part { from: "online/data".into(), names: data_names, recursive: true, to: "data" },
+    ];
+    actions.push(Action::WriteSuccess(version.clone()));
+    actions.push(Action::WriteManifest { version, parts: parts.clone() });
+    actions.extend(parts.iter().cloned().map(Action::Send));
+    if extraneous == Extraneous::AreDeleted {
+        actions.extend(parts.map(Action::DeleteExtraneous));
+    }
+    actions.extend([Action::SendManifest, Action::SendEnvSh, Action::SendSuccess]);
     Ok(actions)
 }
 
@@ -290,16 +314,29 @@ mod tests {
 
     #[test]
     fn success_is_announced_last_and_after_everything_else() {
-        let actions = decide(&observed(), &settings(), None).unwrap();
+        let actions = decide(&observed(), &settings(), None, Extraneous::Stay).unwrap();
         assert_eq!(actions.first(), Some(&Action::CheckMonitor));
         assert_eq!(actions.last(), Some(&Action::SendSuccess));
+        let manifest = actions.iter().position(|action| *action == Action::SendManifest).unwrap();
+        let sent = actions.iter().rposition(|action| matches!(action, Action::Send(_))).unwrap();
+        assert!(sent < manifest, "the manifest follows what it is about");
+    }
+
+    #[test]
+    fn files_of_earlier_pushes_are_deleted_only_when_asked_and_before_the_manifest() {
+        let deletions = |extraneous| {
+            let actions = decide(&observed(), &settings(), None, extraneous).unwrap();
+            let manifest = actions.iter().position(|action| *action == Action::SendManifest).unwrap();
+            actions[..manifest].iter().filter(|a| matches!(a, Action::DeleteExtraneous(_))).count()
+        };
+        assert_eq!((deletions(Extraneous::Stay), deletions(Extraneous::AreDeleted)), (0, 2));
     }
 
     #[test]
     fn two_pushes_of_one_second_get_two_versions() {
         let mut observed = observed();
         observed.previous = Some(Version::announced_in(b"20180413192258"));
-        let actions = decide(&observed, &settings(), None).unwrap();
+        let actions = decide(&observed, &settings(), None, Extraneous::Stay).unwrap();
         assert!(actions.contains(&Action::WaitForNextSecond));
         assert_eq!(version_written(&actions), "20180413192259");
     }
@@ -309,7 +346,7 @@ mod tests {
         let mut observed = observed();
         observed.previous = Some(Version::announced_in(b"20180413202258"));
         assert!(
-            decide(&observed, &settings(), None)
+            decide(&observed, &settings(), None, Extraneous::Stay)
                 .unwrap_err()
                 .to_string()
                 .contains("earlier than the previous push")
@@ -318,7 +355,7 @@ mod tests {
 
     #[test]
     fn the_first_push_backs_nothing_up() {
-        let actions = decide(&observed(), &settings(), None).unwrap();
+        let actions = decide(&observed(), &settings(), None, Extraneous::Stay).unwrap();
         assert!(!actions.iter().any(|a| matches!(a, Action::CopyTo(..) | Action::MoveTo(..))));
     }
 
@@ -327,7 +364,7 @@ mod tests {
         let refused = |change: fn(&mut Observed)| {
             let mut observed = observed();
             change(&mut observed);
-            decide(&observed, &settings(), None).unwrap_err().to_string()
+            decide(&observed, &settings(), None, Extraneous::Stay).unwrap_err().to_string()
         };
         assert!(
             refused(|o| o.online_release.entries = files(&["other.so"])).contains("no online/release/m.so")

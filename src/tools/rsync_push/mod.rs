@@ -1,7 +1,7 @@
 //! `rsync-push update`: replaces rsync.sh (contract section 3).
 //!
 //! Run in a model's deploy directory on the test host. Reads env.sh and online/ (or release/ and data/); writes backup/,
-//! online/success and a lock; sends lib/, data/, env.sh (as `.env.sh`) and last `success` to the monitor. Exit codes: 0
+//! online/success, online/.manifest and a lock; sends lib/, data/, the manifest, env.sh (as `.env.sh`) and last `success`. Exit codes: 0
 //! pushed, 1 failed or another first argument than `update`, 2 wrong usage or bad input file, 75 another push runs here.
 
 use std::process::ExitCode;
@@ -35,7 +35,7 @@ fn run(cli: Cli) -> Result<()> {
     let settings = observe::settings(&deploy)?;
     let _lock = Lock::take(&deploy.lock(), Wait::No)?;
     let observed = observe::observe(&deploy)?;
-    let actions = decide::decide(&observed, &settings, request.source)?;
+    let actions = decide::decide(&observed, &settings, request.source, request.extraneous)?;
     let sent = apply::apply(&actions, &deploy, &settings)?;
     let version = actions.iter().find_map(|action| match action {
         decide::Action::WriteSuccess(version) => Some(version),

@@ -1,29 +1,43 @@
 //! Carries the steps of a poll out, in order; the first failure ends it, and the journal says where the next one goes on.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::error::Result;
-use crate::layout::{Member, SERVICE_MODULE};
+use crate::error::{Error, Result};
+use crate::formats::manifest::{Manifest, More};
+use crate::layout::{MANIFESTS, Member, SERVICE_MODULE};
+use crate::machine::files::{self, MANIFEST_LIMIT};
 use crate::machine::rsync::{self, Limits, Remote, Transfer};
-use crate::machine::{files, processes, terminal, trees};
-use crate::tools::service_polling::decide::Action;
-use crate::tools::service_polling::observe::Settings;
+use crate::machine::{net, processes, terminal, trees};
+use crate::time::Seconds;
+use crate::tools::service_polling::decide::{Action, Plan};
+use crate::tools::service_polling::observe::{Health, Settings};
 use crate::version::Version;
 
 /// How long `service_stop` and `service_start` may take, each.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 
-/// Carries the steps out.
-pub fn apply(actions: &[Action], member: &Member, settings: &Settings) -> Result<()> {
-    for action in actions {
-        log::debug!("{action:?}");
-        act(action, member, settings)?;
+/// Carries a plan out. When the service does not come up, the service.conf before is put back; the poll fails all the same.
+pub fn apply(plan: &Plan, member: &Member, settings: &Settings) -> Result<()> {
+    for action in &plan.steps {
+        let Err(error) = act(action, member, settings) else { continue };
+        let is_about_service = matches!(action, Action::Start | Action::AwaitService);
+        if !is_about_service || plan.roll_back.is_empty() {
+            return Err(error);
+        }
+        for action in &plan.roll_back {
+            act(action, member, settings).map_err(|second| {
+                second.context(format!("{error}; nor could the version before be put back"))
+            })?;
+        }
+        return Err(error.context("the version before was put back"));
     }
     Ok(())
 }
 
 fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
+    log::debug!("{action:?}");
     match action {
         Action::FetchVersion(version) => fetch(version, member, settings),
         Action::Record(journal) => {
@@ -32,6 +46,8 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
             }
             files::replace_atomically(&member.journal(), journal.render().as_bytes())
         }
+        Action::KeepPrevious(bytes) => files::replace_atomically(&member.previous_service_conf(), bytes),
+        Action::KeepFailed(bytes) => files::replace_atomically(&member.failed_service_conf(), bytes),
         // legacy: service_polling.sh, `cat "$fetched" > "$installed"` writes through a link
         Action::Install(bytes) => files::replace_atomically(&files::followed(&member.service_conf()), bytes),
         Action::Stop => {
@@ -41,15 +57,33 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
             }
             Ok(())
         }
-        Action::Start => command("service_start", &settings.start)
-            .map_err(|e| e.context("the service was not started, the next poll tries again")),
+        Action::Start => {
+            command("service_start", &settings.start).map_err(|e| e.context("the service was not started"))
+        }
+        Action::AwaitService => await_service(settings),
         Action::Report(version) => report(version, member, settings),
-        Action::Done => files::remove_if_exists(&member.journal()),
+        Action::Done => {
+            files::remove_if_exists(&member.failed_service_conf())?;
+            files::remove_if_exists(&member.journal())
+        }
+        Action::RolledBack => files::remove_if_exists(&member.journal()),
         Action::Say(line) => {
             terminal::say(format!("{}: {line}", settings.model));
             Ok(())
         }
     }
+}
+
+/// A service that accepts no connections did not come up (defect 16).
+fn await_service(settings: &Settings) -> Result<()> {
+    let Some(Health { port, limit: Seconds(limit) }) = settings.health else { return Ok(()) };
+    if net::answers_within(&settings.address, port, Duration::from_secs(limit.unsigned_abs())) {
+        return Ok(());
+    }
+    Err(Error::failed(format!(
+        "the service does not answer on {}:{port} after {limit} s; see its log, or set service_timeout in env.sh",
+        settings.address
+    )))
 }
 
 fn command(name: &str, line: &OsStr) -> Result<()> {
@@ -68,6 +102,7 @@ fn fetch(version: &Version, member: &Member, settings: &Settings) -> Result<()> 
     files::create_directories(&staging)?;
     let from = Remote { module: SERVICE_MODULE, path: format!("{}/plugin/{version}/", settings.model) };
     rsync::run(&settings.daemon, &Transfer::FetchDirectory { from, to: staging.clone() }, Limits::MODEL)?;
+    verify(version, &staging, member, settings)?;
     if files::facts(&place)?.is_none() {
         trees::make_durable(&staging)?;
         return files::rename(&staging, &place);
@@ -81,6 +116,27 @@ fn fetch(version: &Version, member: &Member, settings: &Settings) -> Result<()> 
     files::rename(&place, &aside)?;
     files::rename(&staging, &place)?;
     files::remove_tree(&aside)
+}
+
+/// Checks a version against the monitor's manifest. One that a script published has none.
+fn verify(version: &Version, fetched: &Path, member: &Member, settings: &Settings) -> Result<()> {
+    let path = member.incoming().join("manifest");
+    let remote = format!("{}/{MANIFESTS}/{version}", settings.model);
+    let from = Remote { module: SERVICE_MODULE, path: remote.clone() };
+    let fetch = Transfer::FetchFile { from, to: path.clone() };
+    if rsync::run_if_exists(&settings.daemon, &fetch, Limits::SMALL)?.is_none() {
+        return Ok(());
+    }
+    let manifest = Manifest::parse(&files::read(&path, MANIFEST_LIMIT)?)
+        .map_err(|refusal| refusal.in_file(Path::new(&remote)))?;
+    let found = trees::digest(fetched, &trees::survey(fetched)?)?;
+    match manifest.first_mismatch(&found, More::Refused) {
+        None => Ok(()),
+        Some(mismatch) => Err(Error::failed(format!(
+            "the monitor's version {version} is not what its manifest says: {}; nothing was installed, push again",
+            mismatch.text()
+        ))),
+    }
 }
 
 /// Leaves the version in `datamining_service/MODEL/version/ADDRESS` on the monitor.

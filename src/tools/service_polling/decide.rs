@@ -7,10 +7,12 @@ use crate::version::Version;
 /// What an earlier poll left to be done after it installed a service.conf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pending {
-    /// The service was not restarted yet, or did not start.
+    /// The service was not restarted yet, or did not come up.
     Restart,
     /// The monitor was not told yet.
     Report,
+    /// The service did not come up; the service.conf before is to be put back.
+    RollBack,
 }
 
 /// `<workspace>/bin/etc/.service_polling`: what is pending, for which version.
@@ -22,36 +24,37 @@ pub struct Journal {
     pub version: Version,
 }
 
+/// The journal's word for each state.
+const WORDS: [(Pending, &str); 3] =
+    [(Pending::Restart, "restart"), (Pending::Report, "report"), (Pending::RollBack, "rollback")];
+
 impl Journal {
     /// Reads a journal; `None` where it is not one.
     pub fn parse(bytes: &[u8]) -> Option<Journal> {
         let text = std::str::from_utf8(bytes).ok()?;
-        let (pending, version) = text.trim_end().split_once(' ')?;
-        let pending = match pending {
-            "restart" => Pending::Restart,
-            "report" => Pending::Report,
-            _ => return None,
-        };
+        let (word, version) = text.trim_end().split_once(' ')?;
+        let (pending, _) = WORDS.into_iter().find(|(_, known)| *known == word)?;
         Some(Journal { pending, version: Version::of_directory(version.as_bytes()).ok()? })
     }
 
     /// The journal's one line.
     pub fn render(&self) -> String {
-        let pending = match self.pending {
-            Pending::Restart => "restart",
-            Pending::Report => "report",
-        };
-        format!("{pending} {}\n", self.version)
+        let word = WORDS.iter().find(|(pending, _)| *pending == self.pending).map_or("", |(_, word)| word);
+        format!("{word} {}\n", self.version)
     }
 }
 
 /// What a poll looks at.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Observed {
     /// The monitor's service.conf.
     pub fetched: Vec<u8>,
     /// The installed one.
     pub installed: Option<Vec<u8>>,
+    /// The one that was installed before.
+    pub previous: Option<Vec<u8>>,
+    /// One with which the service did not come up here.
+    pub failed: Option<Vec<u8>>,
     /// What an earlier poll left to be done.
     pub journal: Option<Journal>,
 }
@@ -63,29 +66,57 @@ pub enum Action {
     FetchVersion(Version),
     /// Write down what remains to be done.
     Record(Journal),
+    /// Keep the service.conf that is about to be replaced.
+    KeepPrevious(Vec<u8>),
+    /// Keep the service.conf that is not to be tried again.
+    KeepFailed(Vec<u8>),
     /// Replace the installed service.conf.
     Install(Vec<u8>),
     /// Run `service_stop`.
     Stop,
     /// Run `service_start`.
     Start,
+    /// Wait until the service accepts connections on its port.
+    AwaitService,
     /// Tell the monitor which version this member has.
     Report(Version),
-    /// Nothing remains to be done.
+    /// Nothing remains to be done; this service.conf is the one that works.
     Done,
+    /// Nothing remains to be done but to push a version that works.
+    RolledBack,
     /// A line for the log.
     Say(String),
 }
 
+/// The steps of a poll.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In order; a failure ends them.
+    pub steps: Vec<Action>,
+    /// What is done when the service did not start or did not come up (defect 16); nothing, where there is nothing to go
+    /// back to: then the next poll tries again.
+    pub roll_back: Vec<Action>,
+}
+
 /// The steps of a poll; none when the monitor's service.conf is the installed one and nothing is pending.
 ///
-/// Fails when the fetched service.conf names no version that could be fetched.
-pub fn decide(observed: &Observed) -> Result<Vec<Action>> {
+/// Fails when the fetched service.conf names no version that could be fetched, or one that did not come up here.
+pub fn decide(observed: &Observed) -> Result<Plan> {
+    let pending = observed.journal.as_ref();
+    if let (Some(Journal { pending: Pending::RollBack, .. }), Some(previous)) = (pending, &observed.previous)
+    {
+        return Ok(Plan { steps: put_back(previous), roll_back: Vec::new() });
+    }
     if observed.installed.as_deref() == Some(&observed.fetched[..]) {
-        return Ok(match &observed.journal {
-            Some(Journal { pending: Pending::Restart, version }) => restart(version),
-            Some(Journal { pending: Pending::Report, version }) => report(version),
-            None => Vec::new(),
+        return Ok(match pending {
+            Some(Journal { pending: Pending::Restart | Pending::RollBack, version }) => Plan {
+                steps: restart(version),
+                roll_back: roll_back(&observed.fetched, observed.previous.as_deref(), version),
+            },
+            Some(Journal { pending: Pending::Report, version }) => {
+                Plan { steps: report(version), roll_back: Vec::new() }
+            }
+            None => Plan::default(),
         });
     }
     let named = service_conf::value(&observed.fetched, "moduleversion").unwrap_or_default();
@@ -95,33 +126,68 @@ pub fn decide(observed: &Observed) -> Result<Vec<Action>> {
             String::from_utf8_lossy(named)
         )));
     };
-    let before = observed.installed.as_deref().and_then(|conf| service_conf::value(conf, "moduleversion"));
-    let mut actions = vec![
-        Action::FetchVersion(version.clone()),
-        Action::Record(Journal { pending: Pending::Restart, version: version.clone() }),
-        Action::Install(observed.fetched.clone()),
-    ];
-    actions.extend(restart(&version));
-    actions.push(Action::Say(match before {
-        Some(before) => format!("upgraded from {} to {version}", String::from_utf8_lossy(before)),
+    let before = observed.installed.as_deref().map(version_of);
+    if observed.failed.as_deref() == Some(&observed.fetched[..]) {
+        return Err(Error::failed(format!(
+            "the service did not come up with {version} and serves {} again; push a version that works, or remove \
+             bin/etc/.service.conf.failed to have this one tried again",
+            before.unwrap_or_default()
+        )));
+    }
+    let mut steps = vec![Action::FetchVersion(version.clone())];
+    steps.extend(observed.installed.clone().map(Action::KeepPrevious));
+    steps.push(Action::Record(Journal { pending: Pending::Restart, version: version.clone() }));
+    steps.push(Action::Install(observed.fetched.clone()));
+    steps.extend(restart(&version));
+    steps.push(Action::Say(match before {
+        Some(before) => format!("upgraded from {before} to {version}"),
         None => format!("installed {version}"),
     }));
-    Ok(actions)
+    let roll_back = roll_back(&observed.fetched, observed.installed.as_deref(), &version);
+    Ok(Plan { steps, roll_back })
+}
+
+fn version_of(service_conf: &[u8]) -> String {
+    let version = service_conf::value(service_conf, "moduleversion").unwrap_or(b"no version");
+    String::from_utf8_lossy(version).into_owned()
 }
 
 /// legacy: service_polling.sh, "install and restart: a cold start"
 fn restart(version: &Version) -> Vec<Action> {
-    let mut actions = vec![
+    let mut steps = vec![
         Action::Stop,
         Action::Start,
+        Action::AwaitService,
         Action::Record(Journal { pending: Pending::Report, version: version.clone() }),
     ];
-    actions.extend(report(version));
-    actions
+    steps.extend(report(version));
+    steps
 }
 
 fn report(version: &Version) -> Vec<Action> {
     vec![Action::Report(version.clone()), Action::Done]
+}
+
+/// Back to the service.conf before. The failed one is noted first, so that it is not tried again whenever this run dies.
+fn roll_back(failed: &[u8], previous: Option<&[u8]>, version: &Version) -> Vec<Action> {
+    let Some(previous) = previous else { return Vec::new() };
+    let mut steps = vec![
+        Action::KeepFailed(failed.to_vec()),
+        Action::Record(Journal { pending: Pending::RollBack, version: version.clone() }),
+    ];
+    steps.extend(put_back(previous));
+    steps
+}
+
+fn put_back(previous: &[u8]) -> Vec<Action> {
+    vec![
+        Action::Install(previous.to_vec()),
+        Action::Stop,
+        Action::Start,
+        Action::AwaitService,
+        Action::RolledBack,
+        Action::Say(format!("put {} back", version_of(previous))),
+    ]
 }
 
 #[cfg(test)]
@@ -132,45 +198,80 @@ mod tests {
         format!("[module]\nmoduleversion={version}\n").into_bytes()
     }
 
-    fn decided(fetched: &str, installed: Option<&str>, journal: Option<&str>) -> Vec<Action> {
+    const OLD: &str = "20180101000000";
+    const NEW: &str = "20180413192258";
+
+    fn observed(fetched: &str, installed: Option<&str>, journal: Option<&str>) -> Observed {
         let journal = journal.and_then(|text| Journal::parse(text.as_bytes()));
-        decide(&Observed { fetched: conf(fetched), installed: installed.map(conf), journal }).unwrap()
+        Observed { fetched: conf(fetched), installed: installed.map(conf), journal, ..Observed::default() }
+    }
+
+    fn decided(fetched: &str, installed: Option<&str>, journal: Option<&str>) -> Plan {
+        decide(&observed(fetched, installed, journal)).unwrap()
     }
 
     #[test]
     fn an_unchanged_service_conf_means_nothing_to_do() {
-        assert_eq!(decided("20180413192258", Some("20180413192258"), None), []);
+        assert_eq!(decided(NEW, Some(NEW), None), Plan::default());
     }
 
     #[test]
     fn a_poll_that_died_before_the_restart_is_finished_by_the_next() {
-        let actions = decided("20180413192258", Some("20180413192258"), Some("restart 20180413192258\n"));
-        assert_eq!(actions[..2], [Action::Stop, Action::Start]);
-        assert_eq!(actions.last(), Some(&Action::Done));
+        let plan = decided(NEW, Some(NEW), Some("restart 20180413192258\n"));
+        assert_eq!(plan.steps[..2], [Action::Stop, Action::Start]);
+        assert_eq!(plan.steps.last(), Some(&Action::Done));
     }
 
     #[test]
     fn a_report_that_did_not_arrive_is_sent_again_without_a_restart() {
-        let actions = decided("20180413192258", Some("20180413192258"), Some("report 20180413192258\n"));
-        assert!(matches!(actions[..], [Action::Report(_), Action::Done]));
+        let plan = decided(NEW, Some(NEW), Some("report 20180413192258\n"));
+        assert!(matches!(plan.steps[..], [Action::Report(_), Action::Done]));
     }
 
     #[test]
     fn a_version_is_complete_before_service_conf_names_it_and_the_restart_comes_after() {
-        let actions = decided("20180413192258", Some("20180101000000"), None);
-        let place = |wanted: fn(&Action) -> bool| actions.iter().position(wanted).unwrap();
+        let steps = decided(NEW, Some(OLD), None).steps;
+        let place = |wanted: fn(&Action) -> bool| steps.iter().position(wanted).unwrap();
         let fetch = place(|a| matches!(a, Action::FetchVersion(_)));
+        let keep = place(|a| matches!(a, Action::KeepPrevious(_)));
         let install = place(|a| matches!(a, Action::Install(_)));
         let start = place(|a| matches!(a, Action::Start));
         let report = place(|a| matches!(a, Action::Report(_)));
-        assert!(fetch < install && install < start && start < report);
+        assert!(fetch < keep && keep < install && install < start && start < report);
+    }
+
+    #[test]
+    fn a_service_that_does_not_come_up_gets_the_service_conf_before() {
+        let roll_back = decided(NEW, Some(OLD), None).roll_back;
+        assert_eq!(roll_back[0], Action::KeepFailed(conf(NEW)));
+        assert!(roll_back.contains(&Action::Install(conf(OLD))));
+        assert!(!roll_back.iter().any(|action| matches!(action, Action::Report(_))), "it is not confirmed");
+        assert_eq!(decided(NEW, None, None).roll_back, [], "a first version has none before it");
+    }
+
+    #[test]
+    fn a_rollback_that_died_is_finished_by_the_next_poll() {
+        let mut observed = observed(NEW, Some(NEW), Some("rollback 20180413192258\n"));
+        observed.previous = Some(conf(OLD));
+        let plan = decide(&observed).unwrap();
+        assert_eq!(plan.steps[0], Action::Install(conf(OLD)));
+        assert_eq!(plan.roll_back, []);
+    }
+
+    #[test]
+    fn what_did_not_come_up_is_not_tried_again_until_it_changes() {
+        let mut observed = observed(NEW, Some(OLD), None);
+        observed.failed = Some(conf(NEW));
+        assert!(decide(&observed).unwrap_err().to_string().contains("serves 20180101000000 again"));
+        observed.fetched = conf("20180501000000");
+        assert!(!decide(&observed).unwrap().steps.is_empty());
     }
 
     #[test]
     fn a_service_conf_that_names_no_version_is_not_installed() {
         for named in ["", "../x", "a/b", "-x", "# remark"] {
-            let observed = Observed { fetched: conf(named), installed: None, journal: None };
-            assert!(decide(&observed).unwrap_err().to_string().contains("names no version"), "{named}");
+            let said = decide(&observed(named, None, None)).unwrap_err().to_string();
+            assert!(said.contains("names no version"), "{named}");
         }
     }
 }

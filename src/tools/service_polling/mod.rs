@@ -1,8 +1,9 @@
 //! `service_polling`: replaces service_polling.sh (contract section 3).
 //!
 //! Run every minute on a member. Reads WATCH_ROOT/env.sh; fetches `config_1/service.conf` from the monitor and, when it
-//! differs from `<workspace>/bin/etc/service.conf`, the version that it names; installs both, restarts the service and
-//! reports the version. Exit codes: 0 done or nothing to do, 1 failed, 2 bad input file, 75 another poll is at work.
+//! differs from `<workspace>/bin/etc/service.conf`, the version that it names; installs both, restarts the service, waits
+//! until it accepts connections on its port and reports the version. A service that does not come up gets the service.conf
+//! before back. Exit codes: 0 done or nothing to do, 1 failed, 2 bad input file, 75 another poll is at work.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,6 +42,6 @@ fn run(cli: Cli) -> Result<()> {
 
 fn poll(member: &Member, settings: &observe::Settings) -> Result<()> {
     let observed = observe::observe(member, settings)?;
-    let actions = decide::decide(&observed)?;
-    apply::apply(&actions, member, settings)
+    let plan = decide::decide(&observed)?;
+    apply::apply(&plan, member, settings)
 }

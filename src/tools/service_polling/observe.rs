@@ -12,6 +12,7 @@ use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::rsync::{self, Daemon, Limits, Remote, Transfer};
 use crate::machine::{clock, environment};
 use crate::names::{Address, ModelName, Port};
+use crate::time::Seconds;
 use crate::tools::service_polling::decide::{Journal, Observed};
 
 /// The poller's settings, validated.
@@ -23,11 +24,25 @@ pub struct Settings {
     pub model: ModelName,
     /// What this member is called in `members`.
     pub address: Address,
+    /// How it is seen that the service came up; `None` where its port is not known, or `service_timeout=0`.
+    pub health: Option<Health>,
     /// Command line that starts the service.
     pub start: OsString,
     /// Command line that stops it.
     pub stop: OsString,
 }
+
+/// How it is seen that the service came up: it accepts connections on its port within a time limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Health {
+    /// `moduleport`, or `ENV_SERVICE_PORT`.
+    pub port: Port,
+    /// `service_timeout`.
+    pub limit: Seconds,
+}
+
+/// How long a service may take until it accepts connections, where `service_timeout` is not set.
+const SERVICE_TIMEOUT: Seconds = Seconds(60);
 
 /// Reads env.sh; the model's name may come from the container's environment (contract section 3).
 pub fn settings(member: &Member) -> Result<Settings> {
@@ -67,9 +82,22 @@ pub fn settings(member: &Member) -> Result<Settings> {
         },
         model,
         address,
+        health: health(&env_sh)?,
         start: command_line("service_start")?,
         stop: command_line("service_stop")?,
     })
+}
+
+fn health(env_sh: &EnvFile) -> Result<Option<Health>> {
+    let port = match env_sh.optional("moduleport", Port::parse)? {
+        Some(port) => Some(port),
+        None => match environment::variable(b"ENV_SERVICE_PORT").filter(|port| !port.is_empty()) {
+            Some(port) => Some(Port::parse(&port).map_err(|e| e.context("ENV_SERVICE_PORT"))?),
+            None => None,
+        },
+    };
+    let limit = env_sh.optional("service_timeout", Seconds::parse)?.unwrap_or(SERVICE_TIMEOUT);
+    Ok(port.filter(|_| limit > Seconds(0)).map(|port| Health { port, limit }))
 }
 
 fn own_address(path: &Path) -> Result<Address> {
@@ -89,10 +117,13 @@ pub fn observe(member: &Member, settings: &Settings) -> Result<Observed> {
     let to = incoming.join("service.conf");
     let from = Remote { module: SERVICE_MODULE, path: format!("{}/config_1/service.conf", settings.model) };
     rsync::run(&settings.daemon, &Transfer::FetchFile { from, to: to.clone() }, Limits::SMALL)?;
-    let journal = files::read_if_exists(&member.journal(), CONFIGURATION_LIMIT)?;
+    let read = |path: &Path| files::read_if_exists(path, CONFIGURATION_LIMIT);
+    let journal = read(&member.journal())?;
     Ok(Observed {
         fetched: files::read(&to, CONFIGURATION_LIMIT)?,
-        installed: files::read_if_exists(&member.service_conf(), CONFIGURATION_LIMIT)?,
+        installed: read(&member.service_conf())?,
+        previous: read(&member.previous_service_conf())?,
+        failed: read(&member.failed_service_conf())?,
         journal: journal.and_then(|bytes| Journal::parse(&bytes)),
     })
 }

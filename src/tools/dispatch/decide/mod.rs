@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::Error;
+use crate::formats::manifest::Manifest;
 use crate::identity::Identity;
 use crate::names::Address;
 use crate::time::{LocalTime, Seconds};
@@ -65,6 +66,17 @@ pub struct UploadFacts {
     pub free_bytes: u64,
 }
 
+/// The upload's manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadManifest {
+    /// There is none: a script pushed.
+    Absent,
+    /// There is one that cannot be read.
+    Unreadable(Error),
+    /// What `rsync-push` says that it sent.
+    Present(Manifest),
+}
+
 /// What fUpdateVersion looks at.
 #[derive(Debug)]
 pub struct UpdateFacts {
@@ -83,8 +95,12 @@ pub struct UpdateFacts {
     pub script_quiet_for: Option<Seconds>,
     /// What is published under the version that [`update::candidate`] names.
     pub published: Published,
+    /// Whether the manifest of that version is there already.
+    pub is_sealed: bool,
     /// The upload, where there is a candidate.
     pub upload: Option<UploadFacts>,
+    /// Its manifest, where there is a candidate.
+    pub manifest: UploadManifest,
 }
 
 /// Who the members are.
@@ -124,9 +140,12 @@ pub enum Action {
     MarkInFlightAgain(Version),
     /// Move a half-copied version out of the way and delete it.
     DiscardPublished(Version),
-    /// Copy the upload to its staging directory, and see that it did not change meanwhile.
-    Stage(Version),
-    /// Delete a staging directory.
+    /// Copy the upload to its staging directory, see that it did not change meanwhile and that it is what the manifest of its
+    /// push says, and write the version's own manifest.
+    Stage(Version, Option<Manifest>),
+    /// Check a version that is in its place already, and write its manifest.
+    Seal(Version, Option<Manifest>),
+    /// Delete a staging directory, and the manifest of a version that never came to be.
     DiscardStaged(Version),
     /// Rename the staging directory to the version's name.
     Publish(Version),

@@ -1,11 +1,14 @@
 //! fUpdateVersion: publishes an announced upload as a version.
 
+use std::cmp::Ordering;
+
 use crate::error::{Error, Result};
+use crate::formats::manifest::Manifest;
 use crate::formats::service_conf::{self, Announcement};
 use crate::time::Seconds;
 use crate::tools::dispatch::cli::Target;
 use crate::tools::dispatch::decide::{
-    Action, Configuration, Plan, Published, Status, Success, UpdateFacts, is_about,
+    Action, Configuration, Plan, Published, Status, Success, UpdateFacts, UploadManifest, is_about,
 };
 use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::version::Version;
@@ -110,6 +113,7 @@ fn publish(
 ) -> Result<Plan> {
     let configurations = announce(facts, target, version)?;
     check_upload(facts, target)?;
+    let expected = expected(facts, target, version, success)?;
     let journal = Journal { phase: Phase::Publishing, version: version.clone(), success: success.identity };
     let mut prepare = vec![Action::Record(journal.clone())];
     prepare.push(match begin {
@@ -117,7 +121,8 @@ fn publish(
         Begin::Again => Action::MarkInFlightAgain(version.clone()),
     });
     match (facts.published, begin) {
-        (Published::SameAsUpload, _) => {}
+        (Published::SameAsUpload, _) if facts.is_sealed => {}
+        (Published::SameAsUpload, _) => prepare.push(Action::Seal(version.clone(), expected)),
         (Published::Other, Begin::Exclusively) => {
             return Err(Error::failed(format!(
                 "{}: version {version} is published already with other content; push again to get a new version",
@@ -125,11 +130,11 @@ fn publish(
             )));
         }
         (Published::Other, Begin::Again) => {
-            prepare.extend([Action::DiscardPublished(version.clone())]);
-            prepare.extend([Action::Stage(version.clone()), Action::Publish(version.clone())]);
+            prepare.push(Action::DiscardPublished(version.clone()));
+            prepare.extend([Action::Stage(version.clone(), expected), Action::Publish(version.clone())]);
         }
         (Published::Absent, _) => {
-            prepare.extend([Action::Stage(version.clone()), Action::Publish(version.clone())]);
+            prepare.extend([Action::Stage(version.clone(), expected), Action::Publish(version.clone())]);
         }
     }
     let undo = vec![Action::DiscardStaged(version.clone()), Action::RemoveStatus, Action::RemoveJournal];
@@ -137,6 +142,33 @@ fn publish(
     commit.push(Action::Record(Journal { phase: Phase::Announced, ..journal }));
     commit.push(Action::Say(format!("update {} to {version}", target.model)));
     Ok(Plan { prepare, undo, commit })
+}
+
+/// What the upload must be: the manifest of the push that announced it. A manifest of an earlier version is left over, since a
+/// script pushed after it; a `success` without a version is a script's, too.
+///
+/// Fails when the manifest is that of a later push: it has begun to replace the files and has not announced them.
+fn expected(
+    facts: &UpdateFacts,
+    target: &Target,
+    version: &Version,
+    success: &Success,
+) -> Result<Option<Manifest>> {
+    let manifest = match &facts.manifest {
+        _ if success.announces.is_none() => return Ok(None),
+        UploadManifest::Absent => return Ok(None),
+        UploadManifest::Unreadable(error) => return Err(error.clone()),
+        UploadManifest::Present(manifest) => manifest,
+    };
+    match manifest.version.cmp(version) {
+        Ordering::Less => Ok(None),
+        Ordering::Equal => Ok(Some(manifest.clone())),
+        Ordering::Greater => Err(Error::failed(format!(
+            "{}: the push of {} has replaced files of {version} and was not completed, so nothing is published; \
+             let it end, or push again",
+            target.model, manifest.version
+        ))),
+    }
 }
 
 fn announcement(target: &Target, version: &Version) -> Announcement {
@@ -198,6 +230,8 @@ fn check_upload(facts: &UpdateFacts, target: &Target) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::identity::Identity;
     use crate::time::LocalTime;
@@ -245,7 +279,9 @@ mod tests {
             }],
             script_quiet_for: None,
             published: Published::Absent,
+            is_sealed: false,
             upload: Some(UploadFacts { bytes: 10, has_library: true, unpublishable: None, free_bytes: 100 }),
+            manifest: UploadManifest::Absent,
         }
     }
 
@@ -265,7 +301,7 @@ mod tests {
         let plan = planned(&facts());
         assert!(matches!(
             plan.prepare[..],
-            [Action::Record(_), Action::MarkInFlight(_), Action::Stage(_), Action::Publish(_)]
+            [Action::Record(_), Action::MarkInFlight(_), Action::Stage(..), Action::Publish(_)]
         ));
         assert!(matches!(
             plan.commit[..],
@@ -302,7 +338,7 @@ mod tests {
         let plan = planned(&facts);
         assert_eq!(announced_version(&plan).as_deref(), Some(V1));
         assert!(
-            !plan.prepare.iter().any(|action| matches!(action, Action::Stage(_))),
+            !plan.prepare.iter().any(|action| matches!(action, Action::Stage(..))),
             "it is copied already"
         );
     }
@@ -343,6 +379,34 @@ mod tests {
         facts.configurations[0].bytes = b"modulepath=/old\nmoduleconfig=/old\nmoduleversion=old\n".to_vec();
         facts.script_quiet_for = Some(Seconds(3));
         assert_eq!(planned(&facts), Plan::default());
+    }
+
+    #[test]
+    fn an_upload_is_held_against_the_manifest_of_its_own_push_only() {
+        let staged = |of: &str, announces: &str| {
+            let manifest = Manifest { version: version(of), files: BTreeMap::new() };
+            let mut facts = facts();
+            facts.success = success(7, announces);
+            facts.manifest = UploadManifest::Present(manifest);
+            update(&facts, &target())
+                .map(|plan| plan.prepare.iter().any(|action| matches!(action, Action::Stage(_, Some(_)))))
+        };
+        assert_eq!(staged(V1, V1), Ok(true));
+        assert_eq!(staged(V1, V2), Ok(false), "a script pushed after rsync-push");
+        assert_eq!(staged(V1, "mblog_yellow"), Ok(false));
+        assert!(staged(V2, V1).unwrap_err().to_string().contains("was not completed"));
+    }
+
+    #[test]
+    fn a_version_that_is_in_its_place_gets_its_manifest_once() {
+        let mut facts = facts();
+        facts.published = Published::SameAsUpload;
+        let seals = |facts: &UpdateFacts| {
+            planned(facts).prepare.iter().filter(|action| matches!(action, Action::Seal(..))).count()
+        };
+        assert_eq!(seals(&facts), 1);
+        facts.is_sealed = true;
+        assert_eq!(seals(&facts), 0);
     }
 
     #[test]
