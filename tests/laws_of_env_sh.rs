@@ -291,7 +291,8 @@ fn candidates(text: &[u8]) -> BTreeSet<String> {
     for equals in text.iter().enumerate().filter(|(_, b)| **b == b'=').map(|(at, _)| at) {
         let start = text[..equals].iter().rposition(|b| !is_name(b)).map_or(0, |at| at + 1);
         let name = String::from_utf8_lossy(&text[start..equals]).into_owned();
-        if !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) {
+        // `_` is the shell's own.
+        if !name.is_empty() && name != "_" && !name.starts_with(|c: char| c.is_ascii_digit()) {
             names.insert(name);
         }
     }

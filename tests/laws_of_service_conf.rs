@@ -109,27 +109,18 @@ fn text() -> impl Strategy<Value = Bytes> {
         3 => one_of(&[b" ", b"\t", b"\r", b"\x0b", b"\x0c", b"  # ", b"\0"]),
         2 => one_of(&[b"\xe6\xa8\xa1\xe5\x9e\x8b", b"\xc4\xa3\xd0\xcd", b"\xff\xfe", b"\xe3\x80\x80", b"\xc2\xa0", b"\x85", b"\xa0"]),
         1 => proptest::collection::vec(any::<u8>(), 1..4),
-        1 => Just(vec![b'y'; 5000]),
+        1 => Just(vec![b'y'; 3000]),
     ]
 }
 
 /// Whether a line sets a key with blanks around the `=`, which sed does not match: `key = value` or `key= value`.
 fn is_spaced(line: &[u8]) -> bool {
-    let line = line.trim_ascii_start();
-    KEYS.iter().any(|key| {
-        let blank = |b: &&u8| matches!(b, b' ' | b'\t');
-        let Some(rest) =
-            line.trim_ascii_start().strip_prefix(&b"\x0b"[..]).unwrap_or(line).strip_prefix(key.as_bytes())
-        else {
-            return false;
-        };
-        let before = rest.iter().take_while(blank).count();
-        rest.get(before) == Some(&b'=') && (before > 0 || rest.get(1).filter(blank_of).is_some())
+    let indent = line.iter().take_while(|b| matches!(b, b' ' | 9..=13)).count();
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    KEYS.iter().filter_map(|key| line[indent..].strip_prefix(key.as_bytes())).any(|rest| {
+        let before = rest.iter().take_while(|b| is_blank(Some(b))).count();
+        rest.get(before) == Some(&b'=') && (before > 0 || is_blank(rest.get(1)))
     })
-}
-
-fn blank_of(byte: &&u8) -> bool {
-    matches!(byte, b' ' | b'\t')
 }
 
 /// A file in which every key is written `key=value`, so that sed misses none.
@@ -170,7 +161,7 @@ fn batches(default_files: u32) -> Config {
 fn keys_written_without_blanks_become_what_sed_makes_of_them() {
     let mut compared = 0;
     let strategy = proptest::collection::vec(glued_file(), BATCH);
-    let result = TestRunner::new(batches(400)).run(&strategy, |files| {
+    let result = TestRunner::new(batches(240)).run(&strategy, |files| {
         for (file, by_sed) in files.iter().zip(edited_by_sed(&files)) {
             if let Ok(ours) = announce(file, &announcement()) {
                 prop_assert_eq!(
@@ -211,7 +202,7 @@ fn spaced_line(key: &'static str) -> impl Strategy<Value = Spaced> {
 fn beyond_sed_nothing_changes_but_the_values_between_blanks() {
     let lines = (spaced_line(KEYS[0]), spaced_line(KEYS[1]), spaced_line(KEYS[2]));
     let strategy = proptest::collection::vec((glued_lines(), lines, glued_lines()), BATCH);
-    let result = TestRunner::new(batches(200)).run(&strategy, |files| {
+    let result = TestRunner::new(batches(120)).run(&strategy, |files| {
         // sed sees the same file with a mark instead of each value; afterwards the mark is the announcement.
         let mark = b"\x01VALUE\x01".to_vec();
         let build = |values: &dyn Fn(usize, &Bytes) -> Bytes| -> Vec<Bytes> {
@@ -311,7 +302,7 @@ fn any_file() -> impl Strategy<Value = Bytes> {
 }
 
 proptest! {
-    #![proptest_config(shells::cases(1000))]
+    #![proptest_config(shells::cases(300))]
 
     #[test]
     fn announcing_twice_changes_nothing_and_what_was_announced_is_read_back(file in any_file()) {
@@ -329,11 +320,13 @@ proptest! {
     fn bytes_outside_the_values_stay(file in any_file()) {
         let Ok(once) = announce(&file, &announcement()) else { return Ok(()) };
         // In another section than [module], sed writes in front of the value of a `key= value`, and so do we.
-        prop_assume!(!KEYS.iter().any(|key| {
+        if KEYS.iter().any(|key| {
             let start = format!("{key}=");
             let mut places = file.windows(start.len() + 1).filter(|w| w.starts_with(start.as_bytes()));
             places.any(|w| matches!(w.last(), Some(b' ' | b'\t')))
-        }));
+        }) {
+            return Ok(());
+        }
         // Without every value, glued or between blanks, the file before and after is the same.
         prop_assert_eq!(shown(&without_values(&once)), shown(&without_values(&file)));
     }
