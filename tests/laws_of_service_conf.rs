@@ -18,7 +18,7 @@ type Bytes = Vec<u8>;
 const BATCH: usize = 40;
 const KEYS: [&str; 3] = ["moduleversion", "modulepath", "moduleconfig"];
 const PREFIX: &str = "/data1/work/datasys/framework/service/workspace/plugin/mblog_yellow";
-const VERSION: &str = "20180413192258";
+const VERSION: &str = "20180614070809";
 
 fn announcement() -> Announcement {
     Announcement {
