@@ -8,6 +8,7 @@ mod demo;
 mod golden;
 mod harness;
 mod harness_itself;
+mod health;
 mod laws_of_crontab;
 mod laws_of_dispatchserver_sh;
 mod laws_of_env_sh;

@@ -31,7 +31,7 @@ pub fn apply(plan: &Plan, member: &Member, settings: &Settings) -> Result<()> {
                 second.context(format!("{error}; nor could the version before be put back"))
             })?;
         }
-        return Err(error.context("the version before was put back"));
+        return Err(Error::with_exit(error.exit, format!("{error}; the version before was put back")));
     }
     Ok(())
 }
