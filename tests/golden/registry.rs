@@ -129,15 +129,11 @@ scenarios! {
     a_line_that_cannot_be_read_is_named_and_the_others_go_on: tick(
         |world| {
             two_models(world);
-            edit(world, "# other\n", "if true; then\n# other\n");
+            edit(world, "# other\n", "if true; then :; fi\n# other\n");
         },
         Expected::Differ {
             entry: "The registry is read, not executed",
-            // The shell finds no fi: it says so at the end of the file, after it ran what stands before.
-            script: |outcome| {
-                assert_eq!(outcome.status, 2);
-                assert!(outcome.tree.text(LOG).contains("begin start run mblog_yellow"));
-            },
+            script: |outcome| assert_eq!((outcome.status, lines(outcome).len()), (0, 4)),
             binary: |outcome| {
                 assert_eq!(outcome.status, 2);
                 assert!(outcome.stderr.contains("dispatchserver.sh:16:1: "), "{}", outcome.stderr);
@@ -145,6 +141,18 @@ scenarios! {
                 published(outcome);
             },
         },
+    );
+
+    what_an_unfinished_if_may_switch_off_is_not_done: tick(
+        |world| {
+            two_models(world);
+            edit(world, "# other\n", "if false; then\n# other\n");
+        },
+        Expected::Agree(|outcome| {
+            assert_eq!(outcome.status, 2);
+            assert_eq!(lines(outcome), FOUR_LINES[..2]);
+            published(outcome);
+        }),
     );
 
     a_command_in_the_registry_is_not_run: tick(
