@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::error::{Error, Result};
+use crate::machine::locks::Wait;
 use crate::machine::terminal;
 
 pub mod add_dispatch_docker;
@@ -31,6 +33,24 @@ fn start<Cli: Parser>(program: &str, run: impl FnOnce(Cli) -> Result<()>) -> Exi
         terminal::complain(program, error);
     }
     terminal::exit_code(failure.map(|error| error.exit))
+}
+
+/// `--wait`, as every binary has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]
+struct WaitOption {
+    /// Wait that long for another run to end, instead of ending with exit code 75
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u32>,
+}
+
+impl WaitOption {
+    /// How long to wait for the lock: as was asked for, otherwise as the tool is used to.
+    fn or(self, habit: Wait) -> Wait {
+        match self.wait {
+            Some(seconds) => Wait::AtMost(Duration::from_secs(u64::from(seconds))),
+            None => habit,
+        }
+    }
 }
 
 enum Parsed<Cli> {

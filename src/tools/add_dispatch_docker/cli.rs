@@ -7,6 +7,7 @@ use clap::Parser;
 
 use crate::error::{Error, Result};
 use crate::names::{Address, ModelName, PluginName, Port, shown};
+use crate::tools::WaitOption;
 
 /// Registers a model on the monitor: creates its two directories and its stanza in dispatchserver.sh. Replaces
 /// add_dispatch_docker.sh.
@@ -28,6 +29,8 @@ pub struct Cli {
     /// The port that the model's service listens on
     #[arg(long, value_name = "PORT", requires = "members")]
     port: Option<OsString>,
+    #[command(flatten)]
+    wait: WaitOption,
 }
 
 /// The template of service.conf.
@@ -57,6 +60,8 @@ pub struct Request {
     pub plugin: PluginName,
     /// Its members, if they were given.
     pub member_list: Option<MemberList>,
+    /// How long to wait for another edit of the registry.
+    pub wait: WaitOption,
 }
 
 impl Cli {
@@ -82,6 +87,7 @@ impl Cli {
             model: ModelName::parse(self.model.as_bytes())?,
             plugin: PluginName::parse(self.plugin.as_bytes())?,
             member_list,
+            wait: self.wait,
         })
     }
 }

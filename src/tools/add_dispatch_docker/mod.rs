@@ -25,7 +25,7 @@ const PROGRAM: &str = "add_dispatch_docker";
 /// The largest registry that is edited, in bytes: a stanza has about 400.
 const REGISTRY_LIMIT: u64 = 1 << 30;
 
-/// Another edit takes milliseconds.
+/// How long another edit is waited for without --wait: it takes milliseconds.
 const LOCK_WAIT: Wait = Wait::AtMost(Duration::from_secs(10));
 
 /// Runs `add_dispatch_docker` with the process's arguments.
@@ -37,7 +37,7 @@ fn run(cli: Cli) -> Result<()> {
     let request = cli.request()?;
     let monitor = Monitor { root: environment::monitor_root()? };
     check_mounted(&monitor)?;
-    let _lock = Lock::take(&layout::lock_of(&monitor.registry()), LOCK_WAIT)?;
+    let _lock = Lock::take(&layout::lock_of(&monitor.registry()), request.wait.or(LOCK_WAIT))?;
     let observed = observe(&monitor, &request)?;
     for action in decide::decide(&observed, &request, &monitor)? {
         log::debug!("{action:?}");

@@ -8,7 +8,7 @@ use clap::Parser;
 
 use crate::error::{Error, Result};
 use crate::names::{ModelName, SoName, shown};
-use crate::time::Seconds;
+use crate::tools::WaitOption;
 
 /// Publishes a complete upload as a version, announces it in service.conf, and ends an upgrade that every member
 /// confirmed. Replaces dispatch.sh and dispatchserver.sh.
@@ -27,9 +27,8 @@ pub struct Cli {
     /// Do every stanza of the registry in one process [default: MONITOR_ROOT/scripts/dispatch/bin/dispatchserver.sh]
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["model", "prefix", "so_name"])]
     all: Option<Option<PathBuf>>,
-    /// Wait that long for another run to end, instead of ending with exit code 75
-    #[arg(long, value_name = "SECONDS")]
-    wait: Option<u32>,
+    #[command(flatten)]
+    wait: WaitOption,
 }
 
 /// One model as a registry line or the command line names it.
@@ -76,8 +75,7 @@ impl Target {
 
 impl Cli {
     /// What is to be done, and how long to wait for a lock.
-    pub fn request(self) -> Result<(Request, Option<Seconds>)> {
-        let wait = self.wait.map(|seconds| Seconds(i64::from(seconds)));
+    pub fn request(self) -> Result<(Request, WaitOption)> {
         let request = match (self.all, self.model, self.prefix, self.so_name) {
             (Some(file), ..) => Request::All(file),
             (None, Some(model), Some(prefix), Some(so_name)) => {
@@ -85,7 +83,7 @@ impl Cli {
             }
             _ => return Err(Error::usage("APPNAME, PREFIXPATH and SONAME are needed; see dispatch --help")),
         };
-        Ok((request, wait))
+        Ok((request, self.wait))
     }
 }
 

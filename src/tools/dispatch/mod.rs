@@ -6,13 +6,11 @@
 //! usage or bad input file, 75 another run holds the lock.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::layout::Monitor;
 use crate::machine::locks::{Lock, Wait};
 use crate::machine::{environment, files, terminal};
-use crate::time::Seconds;
 
 mod all;
 mod apply;
@@ -35,10 +33,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<()> {
     let (request, wait) = cli.request()?;
-    let wait = match wait {
-        Some(Seconds(seconds)) => Wait::AtMost(Duration::from_secs(seconds.unsigned_abs())),
-        None => Wait::No,
-    };
+    let wait = wait.or(Wait::No);
     let monitor = Monitor { root: environment::monitor_root()? };
     match request {
         Request::One(target) => {

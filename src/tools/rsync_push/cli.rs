@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 use crate::error::{Error, Result};
+use crate::tools::WaitOption;
 
 /// Pushes a model's .so files and data to the monitor, and announces them last. Replaces rsync.sh.
 #[derive(Debug, Parser)]
@@ -23,6 +24,8 @@ pub struct Cli {
     /// Delete from the monitor's upload what is not pushed any more; without it files of earlier pushes stay there
     #[arg(long)]
     delete: bool,
+    #[command(flatten)]
+    wait: WaitOption,
 }
 
 /// What happens to files that the monitor has and this push has not.
@@ -52,6 +55,8 @@ pub struct Request {
     pub source: Option<Source>,
     /// What happens to files of earlier pushes.
     pub extraneous: Extraneous,
+    /// How long to wait for another push.
+    pub wait: WaitOption,
 }
 
 impl Cli {
@@ -60,11 +65,11 @@ impl Cli {
         match self.action {
             Some(action) if action == "update" => {
                 let extraneous = if self.delete { Extraneous::AreDeleted } else { Extraneous::Stay };
-                Ok(Request { dir: self.dir, source: self.source, extraneous })
+                Ok(Request { dir: self.dir, source: self.source, extraneous, wait: self.wait })
             }
-            _ => {
-                Err(Error::failed("usage: rsync-push update [--dir DIR] [--source online|deploy] [--delete]"))
-            }
+            _ => Err(Error::failed(
+                "usage: rsync-push update [--dir DIR] [--source online|deploy] [--delete] [--wait SECONDS]",
+            )),
         }
     }
 }
@@ -81,12 +86,14 @@ mod tests {
                 .request()
                 .map_err(|e| e.exit.code())
         };
-        let plain = Request { dir: None, source: None, extraneous: Extraneous::Stay };
+        let wait = WaitOption::default();
+        let plain = Request { dir: None, source: None, extraneous: Extraneous::Stay, wait };
         assert_eq!(request(&["update"]), Ok(plain));
         let named = Request {
             dir: Some("/d".into()),
             source: Some(Source::Deploy),
             extraneous: Extraneous::AreDeleted,
+            wait,
         };
         assert_eq!(request(&["update", "--dir", "/d", "--source", "deploy", "--delete"]), Ok(named));
         assert_eq!(request(&[]), Err(1));

@@ -33,7 +33,7 @@ fn run(cli: Cli) -> Result<()> {
     };
     let deploy = Deploy { dir };
     let settings = observe::settings(&deploy)?;
-    let _lock = Lock::take(&deploy.lock(), Wait::No)?;
+    let _lock = Lock::take(&deploy.lock(), request.wait.or(Wait::No))?;
     let observed = observe::observe(&deploy)?;
     let actions = decide::decide(&observed, &settings, request.source, request.extraneous)?;
     let sent = apply::apply(&actions, &deploy, &settings)?;

@@ -6,7 +6,6 @@
 //! before back. Exit codes: 0 done or nothing to do, 1 failed, 2 bad input file, 75 another poll is at work.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use crate::error::Result;
 use crate::layout::Member;
@@ -28,13 +27,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let wait = match cli.wait() {
-        Some(seconds) => Wait::AtMost(Duration::from_secs(seconds.0.unsigned_abs())),
-        None => Wait::No,
-    };
     let member = Member { watch: environment::watch_root()?, workspace: environment::workspace_root()? };
     let settings = observe::settings(&member)?;
-    let _lock = Lock::take(&member.lock(), wait)?;
+    let _lock = Lock::take(&member.lock(), cli.wait.or(Wait::No))?;
     let polled = poll(&member, &settings);
     let cleaned = files::remove_tree(&member.incoming());
     polled.and(cleaned)
