@@ -84,6 +84,8 @@ const CASES: &[Case] = &[
     ),
     (Tool::Registry, &["nowhere.sh"], |_| {}, 1, "cannot read nowhere.sh: no such file or directory"),
     (Tool::Poll, &["now"], |_| {}, 2, "unexpected argument"),
+    (Tool::Poll, &["--spread", "60"], |_| {}, 2, "--spread: \u{201c}60\u{201d} is not a spread"),
+    (Tool::Poll, &["--spread=-1"], |_| {}, 2, "is not a spread"),
     // env.sh.
     (
         Tool::Push,

@@ -22,5 +22,6 @@ mod mixed_fleet;
 mod processes;
 mod scripts;
 mod shells;
+mod spread;
 mod toggle;
 mod wrappers;

@@ -10,12 +10,13 @@ use std::process::ExitCode;
 use crate::error::Result;
 use crate::layout::Member;
 use crate::machine::locks::{Lock, Wait};
-use crate::machine::{environment, files};
+use crate::machine::{clock, environment, files};
 
 mod apply;
 mod cli;
 mod decide;
 mod observe;
+mod spread;
 
 use cli::Cli;
 
@@ -27,8 +28,14 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
+    let asked = cli.spread()?;
     let member = Member { watch: environment::watch_root()?, workspace: environment::workspace_root()? };
     let settings = observe::settings(&member)?;
+    if let Some(spread) = asked.or(settings.spread) {
+        // Before the lock is taken: nobody is sent away with 75 by a poll that does nothing yet, neither an operator who
+        // polls by hand nor the next minute's poll. That one waits as long, so the two keep their distance of a minute.
+        clock::pause(spread.phase(&settings.address));
+    }
     let _lock = Lock::take(&member.lock(), cli.wait.or(Wait::No))?;
     let polled = poll(&member, &settings);
     let cleaned = files::remove_tree(&member.incoming());

@@ -14,6 +14,7 @@ use crate::machine::{clock, environment};
 use crate::names::{Address, ModelName, Port};
 use crate::time::Seconds;
 use crate::tools::service_polling::decide::{Journal, Observed};
+use crate::tools::service_polling::spread::Spread;
 
 /// The poller's settings, validated.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Settings {
     pub start: OsString,
     /// Command line that stops it.
     pub stop: OsString,
+    /// `spread`, if it is set.
+    pub spread: Option<Spread>,
 }
 
 /// How it is seen that the service came up: it accepts connections on its port within a time limit.
@@ -85,6 +88,7 @@ pub fn settings(member: &Member) -> Result<Settings> {
         health: health(&env_sh)?,
         start: command_line("service_start")?,
         stop: command_line("service_stop")?,
+        spread: env_sh.optional("spread", Spread::parse)?,
     })
 }
 
