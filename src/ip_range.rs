@@ -71,6 +71,11 @@ impl IpRange {
         (family == family_of(mask)).then(|| IpRange { family, address: bits_of(address) & bits, mask: bits })
     }
 
+    /// The address, where the range holds only one.
+    pub fn single_address(&self) -> Option<IpAddr> {
+        (self.mask == self.family.all()).then(|| self.family.shown(self.address))
+    }
+
     /// Whether every address of another range is in this one.
     pub fn covers(&self, other: &IpRange) -> bool {
         self.mask & !other.mask == 0 && self.overlaps(other)
@@ -174,6 +179,13 @@ mod tests {
         ] {
             assert_eq!(IpRange::parse(wrong.as_bytes()).map_err(|e| e.exit.code()), Err(2), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_single_address_is_one_however_it_was_written() {
+        assert_eq!(range("10.0.0.1/32").single_address(), Some("10.0.0.1".parse().unwrap()));
+        assert_eq!(range("::1").single_address(), Some("::1".parse().unwrap()));
+        assert_eq!(range("10.0.0.0/31").single_address(), None);
     }
 
     #[test]

@@ -2,14 +2,15 @@
 //!
 //! How to find your way:
 //!
-//! - The words of the trade, each validated once: [`names`], [`ip_range`], [`version`], [`time`], [`identity`], [`digest`]; where every
-//!   file lies: [`layout`]; what a person reads when something is wrong: [`error`].
+//! - The words of the trade, each validated once: [`names`], [`ip_range`], [`version`], [`time`], [`identity`], [`digest`],
+//!   [`process`], [`daemon_answer`]; where every file lies: [`layout`]; what a person reads when something is wrong: [`error`].
 //! - [`formats`]: the files of the system as documents. Bytes in, bytes out; no I/O.
 //! - [`machine`]: the only door to the outside: files, locks, processes, clock, network, terminal, rsync.
 //! - [`tools`]: one module per binary. Each observes the machine, decides (a pure function), and applies the decision.
 //!
 //! Imports run one way: `bin -> lib -> tools -> {formats, machine, words}`. docs/architecture.md says why.
 
+pub mod daemon_answer;
 pub mod digest;
 pub mod error;
 pub mod formats;
@@ -18,6 +19,7 @@ pub mod ip_range;
 pub mod layout;
 pub mod machine;
 pub mod names;
+pub mod process;
 pub mod time;
 pub mod tools;
 pub mod version;

@@ -4,6 +4,8 @@
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 
 mod bad_input;
+mod daemon;
+mod daemon_effect;
 mod demo;
 mod golden;
 mod harness;

@@ -32,12 +32,14 @@ fn toggle(file: &Path, arguments: &str) -> Ran {
     Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// Runs the binary, which must succeed with one line, and returns that line.
+/// Runs the binary, which must succeed with one line, and returns that line. What was seen at the daemon may follow it.
 fn toggled(file: &Path, arguments: &str) -> String {
     let ran = toggle(file, arguments);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{arguments}");
-    assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
-    ran.stdout
+    let mut lines = ran.stdout.split_inclusive('\n');
+    let first = lines.next().unwrap();
+    assert!(lines.all(|line| line.starts_with("seen at the daemon (pid ")), "{}", ran.stdout);
+    first.to_owned()
 }
 
 /// Runs the binary, which must fail with one line and leave the file as it is, and returns that line.

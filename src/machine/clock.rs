@@ -1,6 +1,6 @@
 //! The clock: local time, ages and pauses.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, FixedOffset};
 
@@ -9,6 +9,11 @@ use crate::time::{LocalTime, Seconds};
 /// The local time now, by `TZ` or /etc/localtime as the C library reads them; UTC if neither can be read.
 pub fn now() -> LocalTime {
     local_time(SystemTime::now())
+}
+
+/// The local time some time ago.
+pub fn ago(age: Duration) -> LocalTime {
+    local_time(SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH))
 }
 
 fn local_time(instant: SystemTime) -> LocalTime {
@@ -50,6 +55,22 @@ fn unix_seconds(instant: SystemTime) -> i64 {
 /// Waits.
 pub fn pause(duration: Duration) {
     std::thread::sleep(duration);
+}
+
+/// Measures how long something takes.
+#[derive(Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    pub fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    /// The time since it was started.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
 }
 
 /// Waits until the clock shows the next second, so that two pushes of one second get two versions.

@@ -56,6 +56,11 @@ pub fn working_directory() -> Result<PathBuf> {
     std::env::current_dir().map_err(|e| Error::io("read the working directory", Path::new("."), &e))
 }
 
+/// A path from the root: a relative one begins in the working directory. Links are not followed.
+pub fn from_root(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::io("find", path, &e))
+}
+
 /// The name of the user who runs this program, as `id -un` prints it; the number if it has no name.
 pub fn user_name() -> String {
     let uid = nix::unistd::geteuid();

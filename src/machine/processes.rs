@@ -83,6 +83,21 @@ pub fn run_command_line(line: &OsStr, limit: Duration) -> Result<()> {
     }
 }
 
+/// Runs a program that goes on in the background by itself, as a daemon does, without any of our open files (defect 22).
+///
+/// Fails with the first line of its complaint when it ends with another status than 0, or when it stays for longer than
+/// `limit`.
+pub fn run_to_background(program: &str, arguments: &[OsString], limit: Duration) -> Result<()> {
+    close_inherited_files_on_exec();
+    let finished = run(program, arguments, b"", limit)?;
+    if finished.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&finished.stderr);
+    let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+    Err(Error::failed(format!("{program} did not start: {said} ({})", finished.status)))
+}
+
 /// Asks the kernel to kill a program when the thread that starts it dies; every program here is started by the main one.
 #[allow(unsafe_code)]
 fn die_with_us(command: &mut Command) {

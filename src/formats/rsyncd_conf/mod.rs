@@ -76,11 +76,39 @@ impl RsyncdConf {
         &self.source
     }
 
+    /// The value of a parameter that the daemon reads when it starts, such as `pid file`, and its line: the last
+    /// assignment above the first header. What stands further down, in a second `[global]` too, it does not read then
+    /// (observed on rsync 3.5.0). `None` where it is not set or empty.
+    pub fn at_start(&self, key: &str) -> Result<Option<(Vec<u8>, usize)>, Problem> {
+        let entries = self.entries.as_ref().map_err(|refusal| Problem::Unreadable(refusal.clone()))?;
+        let key = syntax::folded(key.as_bytes());
+        let mut found = None;
+        for entry in entries {
+            match &entry.kind {
+                Kind::Header(_) => break,
+                Kind::Assignment(assigned, value) if *assigned == key => {
+                    found = value.first().map(|c| (c.at, value))
+                }
+                _ => {}
+            }
+        }
+        Ok(found.map(|(at, value)| (value.iter().map(|c| c.byte).collect(), line_number(&self.source, at))))
+    }
+
     /// The lists in force for a module.
     pub fn access(&self, module: &[u8]) -> Result<Access, Problem> {
         self.check(module)?;
         let list = |list| self.in_force(module, list).and_then(|in_force| self.host_list(&in_force, list));
         Ok(Access { allow: list(List::Allow), deny: list(List::Deny) })
+    }
+
+    /// Whether the daemon calls the module unknown to whom it denies: `list` is off (observed on rsync 3.5.0).
+    pub fn hides(&self, module: &[u8]) -> bool {
+        let (own, inherited) = self.assignments(module, b"list");
+        let value = own
+            .or(inherited)
+            .map(|f| f.value.iter().map(|c| c.byte.to_ascii_lowercase()).collect::<Vec<u8>>());
+        value.is_some_and(|value| [&b"no"[..], b"false", b"0"].contains(&value.as_slice()))
     }
 
     /// Adds to the module's `hosts deny` those ranges that are not in it, in its style; where the module has none of
@@ -123,7 +151,9 @@ impl RsyncdConf {
     /// addresses and that holds nothing else any more loses its line, too.
     pub fn allow_again(&mut self, module: &[u8], ranges: &[IpRange]) -> Result<(), Problem> {
         self.check(module)?;
-        let (Some(own), inherited) = self.assignments(module, List::Deny) else { return Ok(()) };
+        let (Some(own), inherited) = self.assignments(module, List::Deny.key().as_bytes()) else {
+            return Ok(());
+        };
         let patterns = self.patterns(&own, List::Deny);
         let goes = |p: &Pattern| ranges.iter().any(|range| p.meaning == Meaning::Range(*range));
         if !patterns.iter().any(goes) {
@@ -176,13 +206,13 @@ impl RsyncdConf {
     }
 
     fn in_force(&self, module: &[u8], list: List) -> Option<InForce<'_>> {
-        let (own, inherited) = self.assignments(module, list);
+        let (own, inherited) = self.assignments(module, list.key().as_bytes());
         own.or(inherited)
     }
 
-    /// The module's own assignment of a list, and the one that it would inherit.
-    fn assignments(&self, module: &[u8], list: List) -> (Option<InForce<'_>>, Option<InForce<'_>>) {
-        let (module, key) = (syntax::folded(module), syntax::folded(list.key().as_bytes()));
+    /// The module's own assignment of a parameter, and the one that it would inherit.
+    fn assignments(&self, module: &[u8], key: &[u8]) -> (Option<InForce<'_>>, Option<InForce<'_>>) {
+        let (module, key) = (syntax::folded(module), syntax::folded(key));
         let (mut own, mut above, mut global) = (None, None, None);
         let mut is_above = true;
         for (section, entry) in self.with_sections() {
@@ -408,6 +438,29 @@ mod tests {
         ] {
             assert_eq!(allowed_again(before, "10.0.0.1"), after);
         }
+    }
+
+    #[test]
+    fn what_the_daemon_reads_when_it_starts_stands_above_the_first_header() {
+        let pid_file = |source: &str| {
+            let found = RsyncdConf::parse(source.as_bytes()).at_start("pid file").unwrap();
+            found.map(|(value, line)| (String::from_utf8(value).unwrap(), line))
+        };
+        assert_eq!(
+            pid_file("a=b\nPID  File =  /run/a b.pid \r\n[m]\n"),
+            Some(("/run/a b.pid".to_owned(), 2))
+        );
+        assert_eq!(pid_file("pid file=a\npid file=b\n[m]\npid file=c\n"), Some(("b".to_owned(), 2)));
+        for none in ["", "[global]\npid file=a\n", "[m]\n[global]\npid file=a\n", "pid file=a\npid file=\n"] {
+            assert_eq!(pid_file(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_module_is_hidden_by_the_list_parameter_that_is_in_force() {
+        let hides = |source: &str| RsyncdConf::parse(source.as_bytes()).hides(b"m");
+        assert!(hides("[m]\nlist = No\n") && hides("list=0\n[m]\n") && hides("[m]\nlist=yes\nlist=false\n"));
+        assert!(!hides("[m]\n") && !hides("[m]\n[n]\nlist=no\n") && !hides("list=no\n[m]\nlist=yes\n"));
     }
 
     fn deny_in_force(source: &str) -> Vec<String> {

@@ -9,19 +9,25 @@ use clap::{Parser, ValueEnum};
 use crate::error::{Error, Result};
 use crate::ip_range::IpRange;
 use crate::layout::{POLLER_CRONTAB, RSYNCD_CONF, SERVICE_MODULE};
+use crate::names::Port;
+use crate::tools::WaitOption;
 
 /// Turns automatic updates off for some members, and on again: on the monitor by the addresses that its rsync daemon
-/// denies (--method rsyncd), or on a member by its poller's crontab line (--method crontab).
+/// denies (--method rsyncd), or on a member by its poller's crontab line (--method crontab). `daemon` starts and stops
+/// the rsync daemon of a configuration; turning updates off and on needs neither.
 #[derive(Debug, Parser)]
 #[command(name = "autoupdate-toggle", version)]
 pub struct Cli {
-    /// Turn updates off, turn them on again, or say how it is
+    /// Turn updates off, turn them on again, or say how it is; or look after the rsync daemon
     #[arg(value_enum)]
-    action: Verb,
+    action: Typed,
+    /// What to do with the daemon
+    #[arg(value_enum, value_name = "DAEMON ACTION")]
+    daemon_action: Option<DaemonVerb>,
     /// By the daemon's configuration, or by a member's crontab
     #[arg(long, value_enum)]
-    method: Method,
-    /// rsyncd: the daemon's configuration [default: /etc/rsyncd.conf]
+    method: Option<Method>,
+    /// rsyncd, daemon: the daemon's configuration [default: /etc/rsyncd.conf]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// rsyncd: the module that members fetch from [default: datamining_service]
@@ -30,20 +36,54 @@ pub struct Cli {
     /// rsyncd: the members' addresses, or ranges of them such as 10.85.136.0/24; `status` lists all without it
     #[arg(long, value_name = "A,B,...")]
     ip: Vec<OsString>,
+    /// rsyncd, daemon: the daemon's port [default: that of the configuration, otherwise 873]
+    #[arg(long, value_name = "PORT")]
+    port: Option<OsString>,
+    /// daemon: its pid file [default: that of the configuration, otherwise /tmp/rsyncd.pid]
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
     /// crontab: the crontab with the poller's line [default: /var/spool/cron/root]
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    #[command(flatten)]
+    wait: WaitOption,
 }
 
-/// What to do.
+/// The first word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Verb {
+enum Typed {
     /// Turn updates off
     Disable,
     /// Turn updates on again
     Enable,
     /// Say how it is; nothing is written
     Status,
+    /// Look after the rsync daemon of a configuration
+    Daemon,
+}
+
+/// What to do about updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Turn them off.
+    Disable,
+    /// Turn them on again.
+    Enable,
+    /// Say how it is.
+    Status,
+}
+
+/// What to do with the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DaemonVerb {
+    /// Say whether it runs (exit 0) or not (exit 1)
+    Status,
+    /// Start it, unless it runs already
+    Start,
+    /// Stop it, once its process is known to be it
+    Stop,
+    /// Stop it, then start it
+    Restart,
 }
 
 /// The manual's two ways.
@@ -55,7 +95,27 @@ enum Method {
     Crontab,
 }
 
-/// Where to do it.
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Turn updates off or on.
+    Updates(Verb, Request),
+    /// Look after the daemon.
+    Daemon(DaemonVerb, DaemonRequest),
+}
+
+/// Which daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonRequest {
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Its pid file, if it is not the one of the configuration.
+    pub pid_file: Option<PathBuf>,
+    /// Its port, if it is not the one of the configuration.
+    pub port: Option<Port>,
+}
+
+/// Where to turn updates off or on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// By the daemon's configuration.
@@ -66,6 +126,8 @@ pub enum Request {
         module: Vec<u8>,
         /// Whom it is about; none is everybody, for [`Verb::Status`] only.
         ranges: Vec<IpRange>,
+        /// The daemon's port, if it is not the one of the configuration.
+        port: Option<Port>,
     },
     /// By a crontab.
     Crontab {
@@ -76,35 +138,74 @@ pub enum Request {
 
 impl Cli {
     /// Validates the arguments. Fails (exit 2) before any file is touched.
-    pub fn request(self) -> Result<(Verb, Request)> {
+    pub fn request(self) -> Result<(Task, WaitOption)> {
+        let wait = self.wait;
+        let verb = match self.action {
+            Typed::Disable => Verb::Disable,
+            Typed::Enable => Verb::Enable,
+            Typed::Status => Verb::Status,
+            Typed::Daemon => return self.daemon().map(|task| (task, wait)),
+        };
+        if self.daemon_action.is_some() {
+            return Err(Error::usage(
+                "one action is enough; start and stop belong to: autoupdate-toggle daemon",
+            ));
+        }
+        refuse("--pid-file", "daemon", self.pid_file.as_ref())?;
         let request = match self.method {
-            Method::Rsyncd => {
-                refuse("--file", "crontab", self.file.as_ref())?;
-                let ranges = ranges(&self.ip)?;
-                if ranges.is_empty() && (self.action != Verb::Status || !self.ip.is_empty()) {
-                    return Err(Error::usage("--ip names no address; write at least one"));
-                }
-                Request::Rsyncd {
-                    config: self.config.unwrap_or_else(|| RSYNCD_CONF.into()),
-                    module: self.module.map_or_else(|| SERVICE_MODULE.into(), OsString::into_vec),
-                    ranges,
-                }
-            }
-            Method::Crontab => {
-                refuse("--config", "rsyncd", self.config.as_ref())?;
-                refuse("--module", "rsyncd", self.module.as_ref())?;
-                refuse("--ip", "rsyncd", self.ip.first())?;
+            Some(Method::Rsyncd) => self.rsyncd(verb)?,
+            Some(Method::Crontab) => {
+                let whose = "--method rsyncd";
+                refuse("--config", whose, self.config.as_ref())?;
+                refuse("--module", whose, self.module.as_ref())?;
+                refuse("--ip", whose, self.ip.first())?;
+                refuse("--port", whose, self.port.as_ref())?;
                 Request::Crontab { file: self.file.unwrap_or_else(|| POLLER_CRONTAB.into()) }
             }
+            None => return Err(Error::usage("--method rsyncd or --method crontab is needed")),
         };
-        Ok((self.action, request))
+        Ok((Task::Updates(verb, request), wait))
+    }
+
+    fn rsyncd(self, verb: Verb) -> Result<Request> {
+        refuse("--file", "--method crontab", self.file.as_ref())?;
+        let ranges = ranges(&self.ip)?;
+        if ranges.is_empty() && (verb != Verb::Status || !self.ip.is_empty()) {
+            return Err(Error::usage("--ip names no address; write at least one"));
+        }
+        Ok(Request::Rsyncd {
+            config: self.config.unwrap_or_else(|| RSYNCD_CONF.into()),
+            module: self.module.map_or_else(|| SERVICE_MODULE.into(), OsString::into_vec),
+            ranges,
+            port: port(self.port)?,
+        })
+    }
+
+    fn daemon(self) -> Result<Task> {
+        let whose = "--method";
+        refuse("--method", "disable, enable and status", self.method.as_ref())?;
+        refuse("--module", whose, self.module.as_ref())?;
+        refuse("--ip", whose, self.ip.first())?;
+        refuse("--file", whose, self.file.as_ref())?;
+        let Some(verb) = self.daemon_action else {
+            return Err(Error::usage(
+                "daemon needs an action; write status, start, stop or restart behind it",
+            ));
+        };
+        let config = self.config.unwrap_or_else(|| RSYNCD_CONF.into());
+        let request = DaemonRequest { config, pid_file: self.pid_file, port: port(self.port)? };
+        Ok(Task::Daemon(verb, request))
     }
 }
 
-/// Refuses an option that was given and belongs to the other method.
-fn refuse<T>(option: &str, method: &str, given: Option<T>) -> Result<()> {
+fn port(text: Option<OsString>) -> Result<Option<Port>> {
+    text.map(|text| Port::parse(text.as_bytes())).transpose().map_err(|e| e.context("--port"))
+}
+
+/// Refuses an option that was given and belongs elsewhere.
+fn refuse<T>(option: &str, whose: &str, given: Option<T>) -> Result<()> {
     match given {
-        Some(_) => Err(Error::usage(format!("{option} belongs to --method {method}; leave it out"))),
+        Some(_) => Err(Error::usage(format!("{option} belongs to {whose}; leave it out"))),
         None => Ok(()),
     }
 }
@@ -127,23 +228,24 @@ fn ranges(texts: &[OsString]) -> Result<Vec<IpRange>> {
 mod tests {
     use super::*;
 
-    fn request(line: &str) -> Option<(Verb, Request)> {
-        Cli::try_parse_from(line.split(' ')).ok()?.request().ok()
+    fn task(line: &str) -> Option<Task> {
+        Cli::try_parse_from(line.split(' ')).ok()?.request().ok().map(|(task, _)| task)
     }
 
     #[test]
     fn the_manuals_files_and_module_are_the_defaults() {
         let ranges = vec![IpRange::parse(b"10.85.136.181").unwrap(), IpRange::parse(b"10.0.0.0/8").unwrap()];
-        let rsyncd = |ranges| Request::Rsyncd {
-            config: "/etc/rsyncd.conf".into(),
-            module: b"datamining_service".to_vec(),
-            ranges,
+        let rsyncd = |verb, ranges| {
+            let (config, module) = ("/etc/rsyncd.conf".into(), b"datamining_service".to_vec());
+            Some(Task::Updates(verb, Request::Rsyncd { config, module, ranges, port: None }))
         };
         let typed = "t disable --method rsyncd --ip 10.85.136.181,10.0.0.0/8,10.85.136.181";
-        assert_eq!(request(typed), Some((Verb::Disable, rsyncd(ranges))));
-        assert_eq!(request("t status --method rsyncd"), Some((Verb::Status, rsyncd(vec![]))));
+        assert_eq!(task(typed), rsyncd(Verb::Disable, ranges));
+        assert_eq!(task("t status --method rsyncd"), rsyncd(Verb::Status, vec![]));
         let crontab = Request::Crontab { file: "/var/spool/cron/root".into() };
-        assert_eq!(request("t enable --method crontab"), Some((Verb::Enable, crontab)));
+        assert_eq!(task("t enable --method crontab"), Some(Task::Updates(Verb::Enable, crontab)));
+        let daemon = DaemonRequest { config: "/etc/rsyncd.conf".into(), pid_file: None, port: None };
+        assert_eq!(task("t daemon restart"), Some(Task::Daemon(DaemonVerb::Restart, daemon)));
     }
 
     #[test]
@@ -158,11 +260,22 @@ mod tests {
             "t status --method rsyncd --ip ,",
             "t disable --method rsyncd --ip host",
             "t disable --method rsyncd --ip 10.0.0.1 --file x",
+            "t disable --method rsyncd --ip 10.0.0.1 --pid-file x",
+            "t disable --method rsyncd --ip 10.0.0.1 --port 0",
             "t disable --method crontab --ip 10.0.0.1",
             "t disable --method crontab --config x",
             "t disable --method crontab --module m",
+            "t disable --method crontab --port 873",
+            "t status stop --method crontab",
+            "t daemon",
+            "t daemon kill",
+            "t daemon stop start",
+            "t daemon stop --ip 10.0.0.1",
+            "t daemon stop --method rsyncd",
+            "t daemon stop --port x",
+            "t disable --method crontab --wait -1",
         ] {
-            assert_eq!(request(wrong), None, "{wrong}");
+            assert_eq!(task(wrong), None, "{wrong}");
         }
     }
 }

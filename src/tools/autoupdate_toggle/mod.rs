@@ -2,8 +2,14 @@
 //!
 //! `--method rsyncd`, on the monitor: reads and writes the `hosts deny` of one module in /etc/rsyncd.conf. The daemon reads
 //! that file for every connection, so nothing is restarted. `--method crontab`, on a member: pauses and resumes the
-//! poller's one job in /var/spool/cron/root. `status` writes nothing. Exit codes: 0 done or nothing to do, 1 failed, 2
-//! wrong usage or bad input file, 75 another run edits the file.
+//! poller's one job in /var/spool/cron/root. `status` writes nothing. After an edit the daemon is asked, as each of the
+//! members whose address is this host's own, and an answer that is not the file's is a failure.
+//!
+//! `autoupdate-toggle daemon status|start|stop|restart`: the rsync daemon of a configuration. Reads its pid file and /proc,
+//! speaks to its port, signals no process that is not known to be that daemon, and removes a stale pid file.
+//!
+//! Exit codes: 0 done or nothing to do (`daemon status`: it runs), 1 failed (`daemon status`: it does not), 2 wrong usage or
+//! bad input file, 75 another run edits the file.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,14 +22,16 @@ use crate::machine::locks::{Lock, Wait};
 use crate::machine::{clock, terminal};
 
 mod cli;
+mod daemon;
 mod decide;
+mod observe;
 
-use cli::{Cli, Request, Verb};
+use cli::{Cli, DaemonRequest, DaemonVerb, Request, Task, Verb};
 use decide::{Action, Observed};
 
 const PROGRAM: &str = "autoupdate-toggle";
 
-/// An edit takes milliseconds.
+/// How long another run is waited for without --wait: an edit takes milliseconds.
 const LOCK_WAIT: Wait = Wait::AtMost(Duration::from_secs(2));
 
 /// Runs `autoupdate-toggle` with the process's arguments.
@@ -32,27 +40,52 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let (verb, request) = cli.request()?;
-    let file = match &request {
+    let (task, wait) = cli.request()?;
+    let wait = wait.or(LOCK_WAIT);
+    match task {
+        Task::Updates(verb, request) => updates(verb, &request, wait),
+        Task::Daemon(verb, request) => {
+            let _lock = match verb {
+                DaemonVerb::Status => None,
+                DaemonVerb::Start | DaemonVerb::Stop | DaemonVerb::Restart => {
+                    Some(lock(&request.config, wait)?)
+                }
+            };
+            daemon::run(verb, &request)
+        }
+    }
+}
+
+fn updates(verb: Verb, request: &Request, wait: Wait) -> Result<()> {
+    let file = match request {
         Request::Rsyncd { config, .. } => config,
         Request::Crontab { file } => file,
     };
     let _lock = match verb {
         Verb::Status => None,
-        Verb::Disable | Verb::Enable => Some(lock(file)?),
+        Verb::Disable | Verb::Enable => Some(lock(file, wait)?),
     };
-    let observed = Observed { file, source: files::read(file, CONFIGURATION_LIMIT)?, now: clock::now() };
-    for action in decide::decide(&observed, verb, &request)? {
+    let mut observed = Observed { file, source: files::read(file, CONFIGURATION_LIMIT)?, now: clock::now() };
+    for action in decide::decide(&observed, verb, request)? {
         log::debug!("{action:?}");
         apply(&action, file)?;
+    }
+    if let (Verb::Disable | Verb::Enable, Request::Rsyncd { config, module, ranges, port }) = (verb, request)
+    {
+        let asked = DaemonRequest { config: config.clone(), pid_file: None, port: *port };
+        let seen = observe::seen(&observe::settings(&asked)?, module, ranges)?;
+        observed.source = files::read(file, CONFIGURATION_LIMIT)?;
+        for line in decide::effect(&observed, verb, module, ranges, &seen)? {
+            terminal::say(line);
+        }
     }
     Ok(())
 }
 
 /// Takes the file's lock; no lock is left beside a file that is not there.
-fn lock(file: &Path) -> Result<Lock> {
+fn lock(file: &Path, wait: Wait) -> Result<Lock> {
     files::read(file, CONFIGURATION_LIMIT)?;
-    Lock::take(&layout::lock_of(file), LOCK_WAIT)
+    Lock::take(&layout::lock_of(file), wait)
 }
 
 fn apply(action: &Action, file: &Path) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::formats::manifest::{Manifest, More};
 use crate::layout::{MANIFESTS, Member, SERVICE_MODULE};
 use crate::machine::files::{self, MANIFEST_LIMIT};
 use crate::machine::rsync::{self, Limits, Remote, Transfer};
-use crate::machine::{net, processes, terminal, trees};
+use crate::machine::{processes, service, terminal, trees};
 use crate::time::Seconds;
 use crate::tools::service_polling::decide::{Action, Plan};
 use crate::tools::service_polling::observe::{Health, Settings};
@@ -77,7 +77,7 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
 /// A service that accepts no connections did not come up (defect 16).
 fn await_service(settings: &Settings) -> Result<()> {
     let Some(Health { port, limit: Seconds(limit) }) = settings.health else { return Ok(()) };
-    if net::answers_within(&settings.address, port, Duration::from_secs(limit.unsigned_abs())) {
+    if service::answers_within(&settings.address, port, Duration::from_secs(limit.unsigned_abs())) {
         return Ok(());
     }
     Err(Error::failed(format!(

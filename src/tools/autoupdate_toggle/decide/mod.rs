@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use crate::error::Result;
+use crate::ip_range::IpRange;
 use crate::time::LocalTime;
 use crate::tools::autoupdate_toggle::cli::{Request, Verb};
 
 mod crontab;
+pub mod daemon;
+pub mod effect;
 mod rsyncd;
 
 /// What is looked at.
@@ -46,4 +49,15 @@ pub fn decide(observed: &Observed, verb: Verb, request: &Request) -> Result<Vec<
             Verb::Status => crontab::status(observed),
         },
     }
+}
+
+/// What to say about the effect of an edit, once `observed` is what was written; see [`effect::effect`].
+pub fn effect(
+    observed: &Observed,
+    verb: Verb,
+    module: &[u8],
+    ranges: &[IpRange],
+    seen: &effect::Seen,
+) -> Result<Vec<String>> {
+    effect::effect(&rsyncd::Site { observed, module, ranges }, verb, seen)
 }

@@ -207,7 +207,8 @@ impl Site<'_> {
         format!("whether {range} is one of the hosts called {} was not judged", self.by(pattern))
     }
 
-    fn by(&self, pattern: &Pattern) -> String {
+    /// A pattern and where it stands.
+    pub fn by(&self, pattern: &Pattern) -> String {
         format!("{} in the {} of {}", text(pattern), pattern.list.key(), self.by_line(pattern))
     }
 
@@ -223,7 +224,8 @@ impl Site<'_> {
         format!("{}:{line}", self.file())
     }
 
-    fn file(&self) -> String {
+    /// The file, as messages name it.
+    pub fn file(&self) -> String {
         self.observed.file.display().to_string()
     }
 }
@@ -252,7 +254,7 @@ mod tests {
         let observed = Observed { file: Path::new("f"), source: source.as_bytes().to_vec(), now };
         let words = ips.split(',').filter(|word| !word.is_empty());
         let ranges = words.map(|word| IpRange::parse(word.as_bytes()).unwrap()).collect();
-        let request = Request::Rsyncd { config: "f".into(), module: b"m".to_vec(), ranges };
+        let request = Request::Rsyncd { config: "f".into(), module: b"m".to_vec(), ranges, port: None };
         decide(&observed, verb, &request)
     }
 
