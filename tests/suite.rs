@@ -26,4 +26,5 @@ mod scripts;
 mod shells;
 mod spread;
 mod toggle;
+mod wait;
 mod wrappers;
