@@ -22,6 +22,7 @@ mod locks;
 mod manifests;
 mod mixed_fleet;
 mod processes;
+mod races;
 mod scripts;
 mod shells;
 mod spread;

@@ -1,7 +1,7 @@
 //! compat/: what operators type and what cron runs reaches the binaries, and finds its way back to the scripts.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::parts::{legacy_scripts, need, project};
@@ -28,8 +28,8 @@ fn executable(path: &Path, text: &str) {
 }
 
 /// The directory of the binaries under test.
-fn binaries() -> &'static Path {
-    Path::new(Tool::Push.binary()).parent().unwrap()
+fn binaries() -> PathBuf {
+    Tool::Push.binary().parent().unwrap().to_path_buf()
 }
 
 /// Runs a command line as an operator or cron would, in the environment of a tool.

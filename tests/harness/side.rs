@@ -1,6 +1,6 @@
 //! Who does a step: a legacy script under a shell, or a binary in a locale.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::parts;
 
@@ -31,14 +31,23 @@ impl Tool {
         }
     }
 
-    /// The binary, as cargo built it for this test run.
-    pub fn binary(self) -> &'static str {
-        match self {
+    /// The binary under test.
+    pub fn binary(self) -> PathBuf {
+        under_test(match self {
             Tool::Add => env!("CARGO_BIN_EXE_add_dispatch_docker"),
             Tool::Push => env!("CARGO_BIN_EXE_rsync-push"),
             Tool::Dispatch | Tool::Registry => env!("CARGO_BIN_EXE_dispatch"),
             Tool::Poll => env!("CARGO_BIN_EXE_service_polling"),
-        }
+        })
+    }
+}
+
+/// The binary that cargo built for this test run, or its namesake in the directory that `MODEL_ROLLOUT_BINARIES` names:
+/// long experiments take the release binaries.
+pub fn under_test(built: &str) -> PathBuf {
+    match std::env::var_os("MODEL_ROLLOUT_BINARIES") {
+        Some(dir) if !dir.is_empty() => Path::new(&dir).join(Path::new(built).file_name().expect("a name")),
+        _ => PathBuf::from(built),
     }
 }
 
@@ -80,8 +89,8 @@ impl Side {
             // The registry is a script that belongs to the monitor, as cron runs it there.
             Side::Script(shell) if tool == Tool::Registry => vec![shell.into(), tool.script().into()],
             Side::Script(shell) => vec![PathBuf::from(shell), parts::legacy_scripts().join(tool.script())],
-            Side::Binary(_) if tool == Tool::Registry => vec![tool.binary().into(), "--all".into()],
-            Side::Binary(_) => vec![tool.binary().into()],
+            Side::Binary(_) if tool == Tool::Registry => vec![tool.binary(), "--all".into()],
+            Side::Binary(_) => vec![tool.binary()],
         }
     }
 }

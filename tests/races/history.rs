@@ -1,0 +1,379 @@
+//! What was seen of one interleaving, and whether what must hold of it holds. The checks are proved to fail by histories
+//! that are planted at the end of this file.
+
+use std::collections::BTreeSet;
+
+use super::plan::Demand;
+
+/// How a push ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// `success` was uploaded.
+    Complete,
+    /// It died before that.
+    Cut,
+    /// It was killed at a moment that tells nothing.
+    Unknown,
+}
+
+/// One push. Its number stands in every line of every file.
+#[derive(Debug, Clone)]
+pub struct Push {
+    pub number: u32,
+    /// What its success announces, if that is known.
+    pub version: Option<String>,
+    pub end: End,
+}
+
+/// What the monitor's service.conf was at some instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conf {
+    /// All three values name this version, and every other byte is as it was.
+    Whole(String),
+    /// Every other byte is as it was.
+    Half(String),
+    /// Anything else.
+    Broken(String),
+}
+
+/// What a version's directory held at some instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// The monitor, or a member.
+    pub place: String,
+    /// The directory's name.
+    pub version: String,
+    /// The number in each file; `None` where one is missing, cut off or mixed.
+    pub numbers: BTreeSet<Option<u32>>,
+    /// What its `success` announces.
+    pub success: Option<String>,
+    /// Whether it was seen at the end, when nothing runs.
+    pub at_the_end: bool,
+}
+
+/// A member at the end.
+#[derive(Debug, Clone)]
+pub struct MemberEnd {
+    pub name: String,
+    /// What its service.conf names.
+    pub installed: Option<String>,
+    /// What it has under that name.
+    pub content: Option<Content>,
+}
+
+/// A program that ran.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    pub what: String,
+    /// `None` after a signal.
+    pub code: Option<i32>,
+    pub was_killed: bool,
+    pub is_binary: bool,
+    pub stderr: String,
+}
+
+/// All that was seen.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    pub pushes: Vec<Push>,
+    /// Every service.conf that differed from the one before.
+    pub announced: Vec<Conf>,
+    pub contents: Vec<Content>,
+    pub members: Vec<MemberEnd>,
+    /// `status`, `success`, if they are left.
+    pub in_flight: Vec<String>,
+    pub locks_held: Vec<String>,
+    pub leftovers: Vec<String>,
+    pub runs: Vec<Ran>,
+    /// What was wrong with the daemon's configuration at some instant.
+    pub broken_daemon_conf: Vec<String>,
+}
+
+impl History {
+    fn last_announced(&self) -> Option<&str> {
+        match self.announced.last() {
+            Some(Conf::Whole(version)) => Some(version),
+            _ => None,
+        }
+    }
+
+    /// The push that a version is; a version that no push is known for may be one that was killed.
+    fn push_of(&self, version: &str) -> Option<&Push> {
+        self.pushes.iter().find(|push| push.version.as_deref() == Some(version))
+    }
+
+    fn is_whole(&self, content: &Content) -> bool {
+        let [Some(number)] = content.numbers.iter().copied().collect::<Vec<_>>()[..] else { return false };
+        let named = content.success.as_deref() == Some(content.version.as_str());
+        named && self.push_of(&content.version).is_none_or(|push| push.number == number)
+    }
+}
+
+/// What does not hold.
+pub fn violations(history: &History, demands: &[Demand]) -> Vec<String> {
+    let mut found: Vec<String> = demands.iter().flat_map(|demand| violated(history, *demand)).collect();
+    found.extend(history.locks_held.iter().map(|lock| format!("the lock {lock} is still held")));
+    found.extend(history.broken_daemon_conf.iter().cloned());
+    found.extend(history.runs.iter().filter(|ran| ran.is_binary).filter_map(badly_ended));
+    found
+}
+
+/// 0: done. 1: failed, and said why. 75: another run is at work. Anything else does not belong here.
+fn badly_ended(ran: &Ran) -> Option<String> {
+    let lines = ran.stderr.lines().count();
+    let good = match ran.code {
+        Some(0) => lines == 0,
+        Some(1 | 75) => lines == 1,
+        Some(_) => false,
+        None => ran.was_killed,
+    };
+    (!good).then(|| format!("{} ended with {:?}: {:?}", ran.what, ran.code, ran.stderr))
+}
+
+fn violated(history: &History, demand: Demand) -> Vec<String> {
+    match demand {
+        Demand::Published => lost(history),
+        Demand::Whole => torn(history, |_| true),
+        Demand::WholeAtTheEnd => torn(history, |content| content.at_the_end),
+        Demand::NeverBack => back(history),
+        Demand::ConfWhole => conf(history, |conf| !matches!(conf, Conf::Whole(_))),
+        Demand::ConfNeverBroken => conf(history, |conf| matches!(conf, Conf::Broken(_))),
+        Demand::LastEverywhere => not_everywhere(history),
+        Demand::MembersAgree => disagreeing(history),
+        Demand::Ended => history.in_flight.iter().map(|file| format!("{file} is left")).collect(),
+        Demand::Tidy => history.leftovers.iter().map(|path| format!("{path} is left")).collect(),
+    }
+}
+
+fn lost(history: &History) -> Vec<String> {
+    let is_published = |push: &Push| {
+        history
+            .contents
+            .iter()
+            .any(|content| content.place == "monitor" && push.version.as_ref() == Some(&content.version))
+    };
+    let last = history.pushes.len().saturating_sub(1);
+    let complete = history.pushes.iter().enumerate().filter(|(_, push)| push.end == End::Complete);
+    complete
+        .filter(|(at, push)| *at == last && !is_published(push))
+        .map(|(_, push)| format!("push {} ({:?}) was lost", push.number, push.version))
+        .collect()
+}
+
+fn torn(history: &History, counts: fn(&Content) -> bool) -> Vec<String> {
+    let contents = history.contents.iter().filter(|content| counts(content));
+    contents
+        .filter(|content| !history.is_whole(content))
+        .map(|content| format!("torn: {content:?}"))
+        .collect()
+}
+
+fn back(history: &History) -> Vec<String> {
+    let versions: Vec<&String> = history
+        .announced
+        .iter()
+        .filter_map(|conf| match conf {
+            Conf::Whole(version) => Some(version),
+            _ => None,
+        })
+        .collect();
+    let pairs = versions.windows(2).filter(|pair| pair[1] < pair[0]);
+    pairs.map(|pair| format!("the announced version went back from {} to {}", pair[0], pair[1])).collect()
+}
+
+fn conf(history: &History, is_bad: fn(&Conf) -> bool) -> Vec<String> {
+    history
+        .announced
+        .iter()
+        .filter(|c| is_bad(c))
+        .map(|c| format!("service.conf was seen as {c:?}"))
+        .collect()
+}
+
+fn not_everywhere(history: &History) -> Vec<String> {
+    let Some(last) = history.pushes.iter().rev().find(|push| push.end == End::Complete) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    if history.last_announced() != last.version.as_deref() {
+        found.push(format!("the last push {last:?} is not announced, but {:?}", history.announced.last()));
+    }
+    for member in &history.members {
+        let has_it = member
+            .content
+            .as_ref()
+            .is_some_and(|c| history.is_whole(c) && c.numbers.contains(&Some(last.number)));
+        if member.installed != last.version || !has_it {
+            found.push(format!("{} has not the last push {last:?}: {member:?}", member.name));
+        }
+    }
+    found
+}
+
+fn disagreeing(history: &History) -> Vec<String> {
+    let Some(announced) = history.last_announced() else {
+        return vec![format!("service.conf stays {:?}", history.announced.last())];
+    };
+    let on_the_monitor = history
+        .contents
+        .iter()
+        .rev()
+        .find(|c| c.place == "monitor" && c.version == announced && c.at_the_end)
+        .map(|content| &content.numbers);
+    let agrees = |member: &&MemberEnd| {
+        member.installed.as_deref() == Some(announced)
+            && member.content.as_ref().map(|content| &content.numbers) == on_the_monitor
+    };
+    history
+        .members
+        .iter()
+        .filter(|member| !agrees(member))
+        .map(|member| format!("{announced} is announced, and holds {on_the_monitor:?}, but: {member:?}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod planted {
+    use super::*;
+
+    const V1: &str = "20160101000001";
+    const V2: &str = "20160101000002";
+
+    fn content(place: &str, version: &str, number: u32) -> Content {
+        Content {
+            place: place.to_owned(),
+            version: version.to_owned(),
+            numbers: BTreeSet::from([Some(number)]),
+            success: Some(version.to_owned()),
+            at_the_end: true,
+        }
+    }
+
+    fn push(number: u32, version: &str) -> Push {
+        Push { number, version: Some(version.to_owned()), end: End::Complete }
+    }
+
+    fn ran(code: Option<i32>, stderr: &str) -> Ran {
+        Ran { what: "a tick".to_owned(), code, was_killed: false, is_binary: true, stderr: stderr.to_owned() }
+    }
+
+    /// Two pushes, both published, the second everywhere.
+    fn good() -> History {
+        let member = |name: &str| MemberEnd {
+            name: name.to_owned(),
+            installed: Some(V2.to_owned()),
+            content: Some(content(name, V2, 2)),
+        };
+        History {
+            pushes: vec![push(1, V1), push(2, V2)],
+            announced: vec![Conf::Whole(V1.to_owned()), Conf::Whole(V2.to_owned())],
+            contents: vec![content("monitor", V1, 1), content("monitor", V2, 2)],
+            members: vec![member("member 0"), member("member 1")],
+            runs: vec![ran(Some(0), ""), ran(Some(1), "dispatch: it changed\n"), ran(Some(75), "held\n")],
+            ..History::default()
+        }
+    }
+
+    fn found(demand: Demand, spoil: fn(&mut History)) -> usize {
+        let mut history = good();
+        spoil(&mut history);
+        violations(&history, &[demand]).len()
+    }
+
+    #[test]
+    fn a_good_history_is_good() {
+        let demands = [
+            Demand::Published,
+            Demand::Whole,
+            Demand::WholeAtTheEnd,
+            Demand::NeverBack,
+            Demand::ConfWhole,
+            Demand::ConfNeverBroken,
+            Demand::LastEverywhere,
+            Demand::MembersAgree,
+            Demand::Ended,
+            Demand::Tidy,
+        ];
+        assert_eq!(violations(&good(), &demands), [""; 0]);
+        // A push that was overtaken, or cut off, need not be published.
+        let mut overtaken = good();
+        overtaken.contents.remove(0);
+        assert_eq!(violations(&overtaken, &demands), [""; 0]);
+    }
+
+    #[test]
+    fn a_lost_push_is_seen() {
+        assert_eq!(found(Demand::Published, |h| drop(h.contents.pop())), 1);
+    }
+
+    #[test]
+    fn a_torn_version_is_seen() {
+        let mixed: fn(&mut History) = |h| {
+            h.contents[1].numbers.insert(Some(1));
+        };
+        let missing: fn(&mut History) = |h| h.contents[1].numbers = BTreeSet::from([None]);
+        let another: fn(&mut History) = |h| h.contents[1].numbers = BTreeSet::from([Some(1)]);
+        let misnamed: fn(&mut History) = |h| h.contents[1].success = Some(V1.to_owned());
+        for spoil in [mixed, missing, another, misnamed] {
+            assert_eq!(found(Demand::Whole, spoil), 1);
+            assert_eq!(found(Demand::WholeAtTheEnd, spoil), 1);
+        }
+        let for_an_instant: fn(&mut History) = |h| {
+            h.contents[1].at_the_end = false;
+            h.contents[1].numbers = BTreeSet::from([None]);
+        };
+        assert_eq!(found(Demand::Whole, for_an_instant), 1);
+        assert_eq!(found(Demand::WholeAtTheEnd, for_an_instant), 0);
+    }
+
+    #[test]
+    fn a_version_that_goes_back_is_seen() {
+        assert_eq!(found(Demand::NeverBack, |h| h.announced.push(Conf::Whole(V1.to_owned()))), 1);
+    }
+
+    #[test]
+    fn a_service_conf_that_is_not_whole_is_seen() {
+        assert_eq!(found(Demand::ConfWhole, |h| h.announced.insert(1, Conf::Half(String::new()))), 1);
+        assert_eq!(found(Demand::ConfNeverBroken, |h| h.announced.insert(1, Conf::Broken(String::new()))), 1);
+        assert_eq!(found(Demand::ConfNeverBroken, |h| h.announced.insert(1, Conf::Half(String::new()))), 0);
+    }
+
+    #[test]
+    fn a_member_that_stays_behind_is_seen() {
+        let behind: fn(&mut History) = |h| h.members[1].installed = Some(V1.to_owned());
+        let without: fn(&mut History) = |h| h.members[1].content = None;
+        let half: fn(&mut History) = |h| {
+            h.members[1].content.as_mut().unwrap().numbers.insert(None);
+        };
+        for spoil in [behind, without, half] {
+            assert_eq!(found(Demand::LastEverywhere, spoil), 1);
+            assert_eq!(found(Demand::MembersAgree, spoil), 1);
+        }
+        assert_eq!(found(Demand::LastEverywhere, |h| drop(h.announced.pop())), 1);
+        assert_eq!(found(Demand::MembersAgree, |h| h.announced.push(Conf::Half(String::new()))), 1);
+    }
+
+    #[test]
+    fn what_is_left_over_is_seen() {
+        assert_eq!(found(Demand::Ended, |h| h.in_flight.push("status".to_owned())), 1);
+        assert_eq!(found(Demand::Tidy, |h| h.leftovers.push(".staging-1".to_owned())), 1);
+        assert_eq!(found(Demand::Tidy, |h| h.locks_held.push(".dispatch.lock".to_owned())), 1);
+        assert_eq!(found(Demand::Tidy, |h| h.broken_daemon_conf.push("empty".to_owned())), 1);
+    }
+
+    #[test]
+    fn a_run_that_ends_badly_is_seen() {
+        for (code, stderr) in [
+            (Some(0), "x\n"),
+            (Some(1), ""),
+            (Some(1), "x\ny\n"),
+            (Some(2), "x\n"),
+            (Some(101), ""),
+            (None, ""),
+        ] {
+            let mut history = good();
+            history.runs.push(ran(code, stderr));
+            assert_eq!(violations(&history, &[]).len(), 1, "{code:?}");
+        }
+    }
+}
