@@ -477,6 +477,7 @@ fn a_full_disk_publishes_nothing_and_says_so() {
     for number in 0..60 {
         world.write(world.upload(&format!("data/{number}")), "x");
     }
+    world.write(world.upload("success"), "20180413192258\n");
     let untouched = before(&world);
     let outcome = world.run(Tool::Dispatch, Side::BINARY, ONE);
     check(&world, &untouched, Tool::Dispatch, &outcome, 1, "no space left on device; free some space");

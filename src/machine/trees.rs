@@ -97,6 +97,12 @@ pub fn first_unpublishable(entries: &[Entry]) -> Option<&Entry> {
     })
 }
 
+/// An entry that was written after an instant (nanoseconds since 1970); a directory only where no file tells more.
+pub fn first_written_after(entries: &[Entry], instant_ns: i128) -> Option<&Entry> {
+    let written = || entries.iter().filter(|entry| entry.identity.modified_ns > instant_ns);
+    written().find(|entry| entry.kind != Kind::Directory).or_else(|| written().next())
+}
+
 /// Whether a link at `path`, relative to the tree's root, points outside the tree, as far as the text tells.
 fn leaves_the_tree(path: &Path, target: &Path) -> bool {
     let mut depth = path.components().count() - 1;

@@ -165,6 +165,7 @@ scenarios! {
             world.write(world.upload("extra/file"), "goes along");
             world.directory(world.upload("data/empty"));
             world.link(world.upload("lib/latest.so"), LIBRARY);
+            world.write(world.upload("success"), format!("{V}\n"));
         },
         Expected::Agree(|outcome| {
             published(outcome);

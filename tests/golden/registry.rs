@@ -119,6 +119,7 @@ scenarios! {
             two_models(world);
             edit(world, "plugin=\"mblog_yellow\"", "plugin='renamed'");
             world.write(world.upload("lib/renamed.so"), "renamed");
+            world.write(world.upload("success"), "20180413192258\n");
         },
         Expected::Agree(|outcome| {
             let conf = format!("monitor/rsync_service_data/datamining_service/{MODEL}/config_1/service.conf");

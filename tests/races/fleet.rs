@@ -44,6 +44,8 @@ pub fn set_up(world: &World, members: usize) {
         for dir in [world.upload(file), world.service(&format!("plugin/{version}/{file}"))] {
             world.write_with_mode(dir, content_of(1), 0o755);
         }
+        // rsync takes a file of the same size and second for the same file, and a world is built within a second.
+        world.age(world.upload(file), 3600);
     }
     world.write(world.service(&format!("plugin/{version}/success")), format!("{version}\n"));
     world.service_conf("config_1", announced(SERVICE_CONF, &version));

@@ -1,11 +1,13 @@
 //! Carries the actions out, in order.
 
+use std::path::Path;
+
 use crate::error::{Error, Result};
 use crate::formats::manifest::{Manifest, More};
 use crate::identity::Identity;
-use crate::machine::files;
+use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::trees::{self, Entry, Files};
-use crate::tools::dispatch::decide::{Action, Plan};
+use crate::tools::dispatch::decide::{Action, Plan, Replacement};
 use crate::tools::dispatch::observe::Site;
 use crate::version::Version;
 
@@ -16,7 +18,7 @@ pub type Say<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     GoOn,
-    /// A script began an upgrade at the same instant: it is its upgrade now.
+    /// A script began an upgrade meanwhile: it is its upgrade now.
     Yield,
 }
 
@@ -37,7 +39,12 @@ pub fn apply(plan: &Plan, site: &Site, entries: &[Entry], say: Say) -> Result<()
             }
         }
     }
-    plan.commit.iter().try_for_each(|action| act(action, site, entries, say).map(drop))
+    for action in &plan.commit {
+        if act(action, site, entries, say)? == Next::Yield {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next> {
@@ -45,14 +52,21 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
     let service = &site.service;
     match action {
         Action::Record(journal) => {
-            files::replace_atomically(&service.journal(), journal.to_string().as_bytes())?;
+            files::replace_atomically(&service.journal(), &journal.render())?;
         }
         Action::MarkInFlight(version) => {
-            if !files::create_exclusively(&service.status(), format!("{version}\n").as_bytes())? {
+            if !create_status(version, site)? {
                 files::remove_if_exists(&service.journal())?;
                 return Ok(Next::Yield);
             }
         }
+        Action::StillInFlight(version) => {
+            if !status_is_of(Some(version), site)? {
+                files::remove_if_exists(&service.journal())?;
+                return Ok(Next::Yield);
+            }
+        }
+        Action::KeepInFlight(version) => drop(create_status(version, site)?),
         Action::MarkInFlightAgain(version) => {
             files::replace_atomically(&service.status(), format!("{version}\n").as_bytes())?;
         }
@@ -75,11 +89,11 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
             }
         }
         Action::Publish(version) => files::rename(&service.staging(version), &service.version(version))?,
-        Action::ReplaceConfiguration(configuration) => {
-            files::replace_atomically(&configuration.path, &configuration.bytes)?;
-        }
+        Action::ReplaceConfiguration(replacement) => replace_configuration(replacement)?,
         Action::RemoveSuccess(identity) => remove_success(*identity, site)?,
-        Action::RemoveStatus => files::remove_if_exists(&service.status())?,
+        Action::RemoveStatus(version) => remove_status(version.as_ref(), site)?,
+        Action::TakeBack(version) => take_back(version, site)?,
+        Action::RestoreSuccess(content) => drop(files::create_exclusively(&site.upload.success(), content)?),
         Action::RemoveJournal => files::remove_if_exists(&service.journal())?,
         Action::Say(line) => say(line)?,
         Action::Fail(error) => return Err(error.clone()),
@@ -92,8 +106,11 @@ fn stage(version: &Version, expected: Option<&Manifest>, site: &Site, entries: &
     let staging = site.service.staging(version);
     files::remove_tree(&staging)?;
     files::create_directories(&staging)?;
-    let copied = trees::copy(&site.upload.dir, entries, &staging)?;
-    if trees::survey(&site.upload.dir)? != entries {
+    // `success` first: a script's check may remove it at any moment.
+    let (success, others): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(is_success);
+    let copied = trees::copy(&site.upload.dir, &[success, others.clone()].concat(), &staging)?;
+    let now = trees::survey(&site.upload.dir)?;
+    if now != entries && !(now == others && files::facts(&site.service.status())?.is_none()) {
         return Err(Error::failed(format!(
             "{} changed while it was copied, so nothing was published; the next tick tries again",
             site.upload.dir.display()
@@ -117,6 +134,43 @@ fn seal(version: &Version, files: Files, expected: Option<&Manifest>, site: &Sit
     }
     let manifest = Manifest { version: version.clone(), files };
     files::replace_atomically(&path, &manifest.render())
+}
+
+fn is_success(entry: &Entry) -> bool {
+    entry.path == Path::new("success")
+}
+
+fn create_status(version: &Version, site: &Site) -> Result<bool> {
+    files::create_exclusively(&site.service.status(), format!("{version}\n").as_bytes())
+}
+
+/// Whether `status` is missing, or of a version; where it names none, or none is asked for, it is taken for that.
+fn status_is_of(version: Option<&Version>, site: &Site) -> Result<bool> {
+    let status = site.status()?.and_then(|status| status.version);
+    Ok(status.is_none() || version.is_none() || status.as_ref() == version)
+}
+
+fn remove_status(version: Option<&Version>, site: &Site) -> Result<()> {
+    if status_is_of(version, site)? { files::remove_if_exists(&site.service.status()) } else { Ok(()) }
+}
+
+/// Ends a publication that failed.
+fn take_back(version: &Version, site: &Site) -> Result<()> {
+    let [status, success] = [site.service.status(), site.upload.success()];
+    let a_script_ended_it = files::facts(&status)?.is_none() && files::facts(&success)?.is_none();
+    remove_status(Some(version), site)?;
+    if a_script_ended_it { Ok(()) } else { files::remove_if_exists(&site.service.journal()) }
+}
+
+/// A service.conf that somebody has edited since it was read is not overwritten.
+fn replace_configuration(Replacement { path, before, after }: &Replacement) -> Result<()> {
+    if files::read(path, CONFIGURATION_LIMIT)? != *before {
+        let path = path.display();
+        return Err(Error::failed(format!(
+            "{path} was changed while it was edited; the next tick tries again"
+        )));
+    }
+    files::replace_atomically(path, after)
 }
 
 /// Removes `success` if it still is the upload that was dispatched. It is taken out of the way first and looked at then,

@@ -1,22 +1,23 @@
 //! What this toolkit remembers about an upgrade, in `datamining_service/MODEL/.dispatch`: `status` alone cannot tell a
 //! run that died from one that is at work, nor the `success` that was dispatched from the next one.
 
-use std::fmt;
-
 use crate::identity::Identity;
 use crate::version::Version;
 
 /// How far an upgrade is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// From before `status` exists until every service.conf names the version. A run that holds the lock and finds this
+    /// From before `status` exists until `plugin/VERSION` is whole. A run that holds the lock and finds this, or the next,
     /// finds a run that died: it resumes (defect 3).
     Publishing,
+    /// From then on until every service.conf names the version. It is finished from `plugin/VERSION`, whatever has become
+    /// of the upload.
+    Published,
     /// Every service.conf names the version; the members are expected to follow.
     Announced,
 }
 
-/// One line: phase, version, and the identity of the `success` that was dispatched (defect 4).
+/// A line: phase, version, and the identity of the `success` that was dispatched (defect 4); then what that held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
     /// How far the upgrade is.
@@ -25,16 +26,20 @@ pub struct Journal {
     pub version: Version,
     /// The `success` that announced it.
     pub success: Identity,
+    /// Its bytes: a script's check may remove it before it is dispatched.
+    pub content: Vec<u8>,
 }
 
 impl Journal {
     /// Reads a journal; `None` where it is not one (it is then as good as missing).
     pub fn parse(bytes: &[u8]) -> Option<Journal> {
-        let text = std::str::from_utf8(bytes).ok()?;
+        let line = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len());
+        let text = std::str::from_utf8(&bytes[..line]).ok()?;
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let [phase, version, device, inode, modified_ns, size] = words[..] else { return None };
         let phase = match phase {
             "publishing" => Phase::Publishing,
+            "published" => Phase::Published,
             "announced" => Phase::Announced,
             _ => return None,
         };
@@ -44,18 +49,20 @@ impl Journal {
             modified_ns: modified_ns.parse().ok()?,
             size: size.parse().ok()?,
         };
-        Some(Journal { phase, version: Version::parse(version.as_bytes()).ok()?, success })
+        let content = bytes.get(line + 1..).unwrap_or_default().to_vec();
+        Some(Journal { phase, version: Version::parse(version.as_bytes()).ok()?, success, content })
     }
-}
 
-impl fmt::Display for Journal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The journal's bytes.
+    pub fn render(&self) -> Vec<u8> {
         let phase = match self.phase {
             Phase::Publishing => "publishing",
+            Phase::Published => "published",
             Phase::Announced => "announced",
         };
         let Identity { device, inode, modified_ns, size } = self.success;
-        writeln!(f, "{phase} {} {device} {inode} {modified_ns} {size}", self.version)
+        let line = format!("{phase} {} {device} {inode} {modified_ns} {size}\n", self.version);
+        [line.as_bytes(), &self.content].concat()
     }
 }
 
@@ -69,8 +76,9 @@ mod tests {
             phase: Phase::Announced,
             version: Version::parse(b"20180413192258").unwrap(),
             success: Identity { device: 1, inode: 2, modified_ns: -3, size: 15 },
+            content: b"20180413192258 by \xff\nmore\n".to_vec(),
         };
-        assert_eq!(Journal::parse(journal.to_string().as_bytes()), Some(journal));
+        assert_eq!(Journal::parse(&journal.render()), Some(journal));
         for garbage in ["", "announced", "announced x 1 2 3 4", "done 20180413192258 1 2 3 4", "\u{0}"] {
             assert_eq!(Journal::parse(garbage.as_bytes()), None);
         }

@@ -1,10 +1,13 @@
 //! Reads what the decisions need: machine -> facts.
 
+use std::path::{Path, PathBuf};
+
 use crate::error::Result;
 use crate::formats::env_file::EnvFile;
 use crate::formats::manifest::Manifest;
 use crate::formats::service_conf;
 use crate::formats::shell::Context;
+use crate::identity::Identity;
 use crate::layout::{Monitor, Service, Upload};
 use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind, MANIFEST_LIMIT};
 use crate::machine::trees::{self, Entry};
@@ -15,7 +18,7 @@ use crate::tools::dispatch::decide::{
     CheckFacts, Configuration, Members, Published, Status, Success, UpdateFacts, UploadFacts, UploadManifest,
     update,
 };
-use crate::tools::dispatch::journal::Journal;
+use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::version::Version;
 
 /// The largest `success`, `status` or report that is read, in bytes: each holds one word.
@@ -39,12 +42,16 @@ impl<'a> Site<'a> {
         Site { monitor, upload, service }
     }
 
-    /// Whether there is anything to do: an upload that is announced, or an upgrade in flight.
+    /// Whether there is anything to do: an upload that is announced, an upgrade in flight, or one that was broken off.
     pub fn has_work(&self) -> Result<bool> {
-        Ok(files::facts(&self.service.status())?.is_some() || files::facts(&self.upload.success())?.is_some())
+        let is_there = |path: &Path| -> Result<bool> { Ok(files::facts(path)?.is_some()) };
+        Ok(is_there(&self.service.status())?
+            || is_there(&self.upload.success())?
+            || self.journal()?.is_some_and(|journal| journal.phase != Phase::Announced))
     }
 
-    fn status(&self) -> Result<Option<Status>> {
+    /// The upgrade in flight.
+    pub fn status(&self) -> Result<Option<Status>> {
         let path = self.service.status();
         let Some(facts) = files::facts(&path)? else { return Ok(None) };
         let content = files::read_if_exists(&path, MARKER_LIMIT)?.unwrap_or_default();
@@ -56,7 +63,7 @@ impl<'a> Site<'a> {
         let Some(facts) = files::facts(&path)? else { return Ok(None) };
         let content = files::read_if_exists(&path, MARKER_LIMIT)?.unwrap_or_default();
         let announces = Version::announced_in(&content);
-        Ok(Some(Success { identity: facts.identity, age: clock::age_of(facts.modified), announces }))
+        Ok(Some(Success { identity: facts.identity, age: clock::age_of(facts.modified), announces, content }))
     }
 
     /// What an earlier run left; `None` where there is nothing readable.
@@ -94,8 +101,12 @@ impl<'a> Site<'a> {
             is_sealed: false,
             upload: None,
             manifest: UploadManifest::Absent,
+            upload_is_as_journalled: false,
         };
-        let Some(version) = update::candidate(&facts) else { return Ok((facts, Vec::new())) };
+        let Some(version) = update::candidate(&facts) else {
+            facts.upload_is_as_journalled = self.is_as_journalled(&facts)?;
+            return Ok((facts, Vec::new()));
+        };
         facts.configurations = self.configurations()?;
         if let Some(begun) = update::begun_by_script(&facts, &version) {
             facts.script_quiet_for = trees::last_written(&self.service.version(&begun))?.map(clock::age_of);
@@ -107,7 +118,9 @@ impl<'a> Site<'a> {
         facts.published = self.published(&version)?;
         facts.is_sealed = files::facts(&self.service.manifest(&version))?.is_some();
         facts.manifest = self.upload_manifest()?;
+        let success = facts.success.as_ref().map(|success| success.identity);
         facts.upload = Some(UploadFacts {
+            of_another_push: of_another_push(&entries, success).map(|path| self.upload.dir.join(path)),
             bytes: trees::total_bytes(&entries),
             has_library: has_library(&entries, target),
             unpublishable: trees::first_unpublishable(&entries).map(|e| self.upload.dir.join(&e.path)),
@@ -123,6 +136,13 @@ impl<'a> Site<'a> {
             Some(Ok(manifest)) => UploadManifest::Present(manifest),
             Some(Err(refusal)) => UploadManifest::Unreadable(refusal.in_file(&path)),
         })
+    }
+
+    /// Whether nothing was written to the upload since the journal's `success` was.
+    fn is_as_journalled(&self, facts: &UpdateFacts) -> Result<bool> {
+        let (Some(journal), None) = (&facts.journal, &facts.status) else { return Ok(false) };
+        let entries = trees::survey(&self.upload.dir)?;
+        Ok(!entries.is_empty() && trees::first_written_after(&entries, journal.success.modified_ns).is_none())
     }
 
     fn published(&self, version: &Version) -> Result<Published> {
@@ -145,7 +165,14 @@ impl<'a> Site<'a> {
             .and_then(|configuration| service_conf::value(&configuration.bytes, "moduleversion"))
             .map(<[u8]>::to_vec);
         let members = if status.is_some() { self.members(target) } else { Members::Unknown };
-        Ok(CheckFacts { status, success, journal, announced, members })
+        let begun = status.as_ref().and_then(|status| status.version.as_ref());
+        let script_quiet_for = match begun {
+            Some(version) if journal.as_ref().is_none_or(|journal| journal.version != *version) => {
+                trees::last_written(&self.service.version(version))?.map(clock::age_of)
+            }
+            _ => None,
+        };
+        Ok(CheckFacts { status, success, journal, announced, script_quiet_for, members })
     }
 
     /// The member list: conf/MODEL.env.sh, otherwise the uploaded env.sh (contract section 2).
@@ -179,6 +206,17 @@ impl<'a> Site<'a> {
                 None
             }),
         )
+    }
+}
+
+/// A path that another push than that of this `success` has written: it is newer, or `success` is another one by now.
+fn of_another_push(entries: &[Entry], success: Option<Identity>) -> Option<PathBuf> {
+    let name = Path::new("success");
+    let found = entries.iter().find(|entry| entry.path == name);
+    match found.filter(|entry| Some(entry.identity) == success) {
+        // Its arrival is the change of its inode: rsync may have given it the modification time that it has at its source.
+        Some(entry) => trees::first_written_after(entries, entry.changed_ns).map(|newer| newer.path.clone()),
+        None => Some(name.to_path_buf()),
     }
 }
 

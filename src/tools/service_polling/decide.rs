@@ -107,25 +107,25 @@ pub fn decide(observed: &Observed) -> Result<Plan> {
     {
         return Ok(Plan { steps: put_back(previous), roll_back: Vec::new() });
     }
-    if observed.installed.as_deref() == Some(&observed.fetched[..]) {
-        return Ok(match pending {
-            Some(Journal { pending: Pending::Restart | Pending::RollBack, version }) => Plan {
-                steps: restart(version),
-                roll_back: roll_back(&observed.fetched, observed.previous.as_deref(), version),
-            },
-            Some(Journal { pending: Pending::Report, version }) => {
-                Plan { steps: report(version), roll_back: Vec::new() }
-            }
-            None => Plan::default(),
-        });
-    }
     let named = service_conf::value(&observed.fetched, "moduleversion").unwrap_or_default();
-    let Ok(version) = Version::of_directory(named) else {
-        return Err(Error::failed(format!(
+    let version = Version::of_directory(named).map_err(|_| {
+        Error::failed(format!(
             "the monitor's service.conf has moduleversion={}, which names no version; push the model, or correct that line",
             String::from_utf8_lossy(named)
-        )));
-    };
+        ))
+    });
+    if observed.installed.as_deref() == Some(&observed.fetched[..]) {
+        // Of a poll that died before it installed another service.conf, only what it left to be done counts.
+        let Some(Journal { pending, .. }) = pending else { return Ok(Plan::default()) };
+        let version = version?;
+        let other = observed.previous.as_deref().filter(|previous| *previous != &observed.fetched[..]);
+        let (steps, previous) = match pending {
+            Pending::Restart | Pending::RollBack => (restart(&version), other),
+            Pending::Report => (report(&version), None),
+        };
+        return Ok(Plan { steps, roll_back: roll_back(&observed.fetched, previous, &version) });
+    }
+    let version = version?;
     let before = observed.installed.as_deref().map(version_of);
     if observed.failed.as_deref() == Some(&observed.fetched[..]) {
         return Err(Error::failed(format!(
@@ -220,6 +220,12 @@ mod tests {
         let plan = decided(NEW, Some(NEW), Some("restart 20180413192258\n"));
         assert_eq!(plan.steps[..2], [Action::Stop, Action::Start]);
         assert_eq!(plan.steps.last(), Some(&Action::Done));
+    }
+
+    #[test]
+    fn a_version_that_was_not_installed_is_not_reported() {
+        let steps = decided(OLD, Some(OLD), Some("restart 20180413192258\n")).steps;
+        assert!(steps.contains(&Action::Report(Version::parse(OLD.as_bytes()).unwrap())), "{steps:?}");
     }
 
     #[test]

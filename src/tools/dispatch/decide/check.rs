@@ -4,8 +4,11 @@ use crate::error::Error;
 use crate::names::Address;
 use crate::time::Seconds;
 use crate::tools::dispatch::cli::Target;
-use crate::tools::dispatch::decide::{Action, CheckFacts, Members, Plan, Status, Success, is_about};
+use crate::tools::dispatch::decide::{
+    Action, CheckFacts, Members, Plan, SCRIPT_IS_DEAD_AFTER, Status, Success, is_about,
+};
 use crate::tools::dispatch::journal::{Journal, Phase};
+use crate::version::Version;
 
 /// An upgrade older than this is given up (contract section 3, fCheckVersion).
 const GIVEN_UP_AFTER: Seconds = Seconds(20 * 60);
@@ -14,11 +17,15 @@ const GIVEN_UP_AFTER: Seconds = Seconds(20 * 60);
 pub fn check(facts: &CheckFacts, target: &Target) -> Plan {
     let Some(status) = &facts.status else { return Plan::default() };
     let ours = facts.journal.as_ref().filter(|journal| is_about(journal, Some(status)));
-    if ours.is_some_and(|journal| journal.phase == Phase::Publishing) {
+    if ours.is_some_and(|journal| journal.phase != Phase::Announced) {
         // Not announced yet: the next tick resumes it, however long that takes (defect 3).
         return Plan::default();
     }
     let announced = facts.announced.clone().unwrap_or_default();
+    if ours.is_none() && script_is_publishing(facts, status, &announced) {
+        // That the members have the version before says nothing about the one that is being published.
+        return Plan::default();
+    }
     let version = String::from_utf8_lossy(&announced).into_owned();
     let model = &target.model;
     let late: Vec<&Address> = match &facts.members {
@@ -54,6 +61,13 @@ pub fn check(facts: &CheckFacts, target: &Target) -> Plan {
     Plan { commit, ..Plan::default() }
 }
 
+/// Whether a script began an upgrade, has not announced it, and still writes.
+fn script_is_publishing(facts: &CheckFacts, status: &Status, announced: &[u8]) -> bool {
+    let is_announced = |version: &Version| version.as_str().as_bytes() == announced;
+    let quiet_for = facts.script_quiet_for.map_or(status.age, |quiet_for| quiet_for.min(status.age));
+    status.version.as_ref().is_some_and(|version| !is_announced(version)) && quiet_for <= SCRIPT_IS_DEAD_AFTER
+}
+
 /// legacy: dispatch.sh, fCheckVersion: the text of the report, as `$(cat ...)` reads it, equals the version.
 fn confirms(report: Option<&[u8]>, announced: &[u8]) -> bool {
     let text = report.map(|bytes| {
@@ -69,7 +83,7 @@ fn end(facts: &CheckFacts, status: &Status, ours: Option<&Journal>) -> Vec<Actio
     if let Some(success) = facts.success.as_ref().filter(|s| was_dispatched(s, status, ours, facts)) {
         actions.push(Action::RemoveSuccess(success.identity));
     }
-    actions.extend([Action::RemoveStatus, Action::RemoveJournal]);
+    actions.extend([Action::RemoveStatus(status.version.clone()), Action::RemoveJournal]);
     actions
 }
 
@@ -110,7 +124,6 @@ fn listed(addresses: &[&Address]) -> String {
 mod tests {
     use super::*;
     use crate::identity::Identity;
-    use crate::version::Version;
 
     const V: &str = "20180413192258";
 
@@ -135,15 +148,26 @@ mod tests {
                 identity: identity(7),
                 age: Seconds(90),
                 announces: Some(version.clone()),
+                content: V.as_bytes().to_vec(),
             }),
-            journal: Some(Journal { phase: Phase::Announced, version, success: identity(7) }),
+            journal: Some(Journal {
+                phase: Phase::Announced,
+                version,
+                success: identity(7),
+                content: V.as_bytes().to_vec(),
+            }),
             announced: Some(V.as_bytes().to_vec()),
+            script_quiet_for: None,
             members: members(reports),
         }
     }
 
     fn checked(facts: &CheckFacts) -> Vec<Action> {
         check(facts, &Target::parse(b"m", b"/w", b"m.so").unwrap()).commit
+    }
+
+    fn remove_status() -> Action {
+        Action::RemoveStatus(Some(Version::parse(V.as_bytes()).unwrap()))
     }
 
     fn said(actions: &[Action]) -> String {
@@ -159,7 +183,7 @@ mod tests {
         let actions = checked(&facts(&[Some("20180413192258\n"), Some(V)]));
         assert_eq!(
             actions[..3],
-            [Action::RemoveSuccess(identity(7)), Action::RemoveStatus, Action::RemoveJournal]
+            [Action::RemoveSuccess(identity(7)), remove_status(), Action::RemoveJournal]
         );
         assert_eq!(said(&actions), "m: all 2 members have 20180413192258");
     }
@@ -177,7 +201,7 @@ mod tests {
     fn a_push_that_arrived_during_the_upgrade_stays() {
         let mut facts = facts(&[Some(V)]);
         facts.success.as_mut().unwrap().identity = identity(8);
-        assert_eq!(checked(&facts)[..2], [Action::RemoveStatus, Action::RemoveJournal]);
+        assert_eq!(checked(&facts)[..2], [remove_status(), Action::RemoveJournal]);
     }
 
     #[test]
@@ -200,15 +224,17 @@ mod tests {
         facts.members = Members::Unknown;
         assert!(said(&checked(&facts)).contains("members unknown"));
         facts.status.as_mut().unwrap().age = Seconds(1201);
-        assert!(checked(&facts).contains(&Action::RemoveStatus));
+        assert!(checked(&facts).contains(&remove_status()));
     }
 
     #[test]
     fn an_upgrade_that_was_never_announced_is_not_given_up() {
         let mut facts = facts(&[None]);
         facts.status.as_mut().unwrap().age = Seconds(5000);
-        facts.journal.as_mut().unwrap().phase = Phase::Publishing;
-        assert_eq!(checked(&facts), []);
+        for phase in [Phase::Publishing, Phase::Published] {
+            facts.journal.as_mut().unwrap().phase = phase;
+            assert_eq!(checked(&facts), []);
+        }
     }
 
     #[test]
@@ -217,6 +243,19 @@ mod tests {
         facts.journal = None;
         assert_eq!(checked(&facts)[0], Action::RemoveSuccess(identity(7)));
         facts.success.as_mut().unwrap().announces = Version::announced_in(b"20190101000000");
-        assert_eq!(checked(&facts)[0], Action::RemoveStatus);
+        assert_eq!(checked(&facts)[0], remove_status());
+    }
+
+    #[test]
+    fn an_upgrade_that_a_script_is_publishing_is_not_taken_for_ended() {
+        let mut facts = facts(&[Some("20170101000000")]);
+        facts.journal = None;
+        facts.announced = Some(b"20170101000000".to_vec());
+        assert_eq!(checked(&facts), []);
+        facts.status.as_mut().unwrap().age = Seconds(900);
+        facts.script_quiet_for = Some(Seconds(3));
+        assert_eq!(checked(&facts), []);
+        facts.script_quiet_for = Some(Seconds(121));
+        assert_eq!(checked(&facts)[0], remove_status());
     }
 }

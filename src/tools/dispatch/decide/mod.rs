@@ -13,6 +13,10 @@ use crate::version::Version;
 pub mod check;
 pub mod update;
 
+/// A script that began an upgrade and wrote nothing for this long is dead: two ticks. A script at work writes all the
+/// time.
+const SCRIPT_IS_DEAD_AFTER: Seconds = Seconds(120);
+
 /// `datamining_service/MODEL/status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -31,6 +35,8 @@ pub struct Success {
     pub age: Seconds,
     /// The version that it announces, if it holds one.
     pub announces: Option<Version>,
+    /// Its bytes.
+    pub content: Vec<u8>,
 }
 
 /// One instance's service.conf.
@@ -62,6 +68,8 @@ pub struct UploadFacts {
     pub has_library: bool,
     /// A path that must not be published: a device, a fifo, a link that leaves the upload.
     pub unpublishable: Option<PathBuf>,
+    /// A path that was written after this `success` arrived: it belongs to another push.
+    pub of_another_push: Option<PathBuf>,
     /// Bytes free where versions are kept.
     pub free_bytes: u64,
 }
@@ -101,6 +109,8 @@ pub struct UpdateFacts {
     pub upload: Option<UploadFacts>,
     /// Its manifest, where there is a candidate.
     pub manifest: UploadManifest,
+    /// Where `status` and `success` are gone: whether the upload still is the one whose publication the journal began.
+    pub upload_is_as_journalled: bool,
 }
 
 /// Who the members are.
@@ -125,8 +135,21 @@ pub struct CheckFacts {
     pub journal: Option<Journal>,
     /// What the first service.conf announces.
     pub announced: Option<Vec<u8>>,
+    /// For an upgrade that a script began: how long ago it last wrote below the version's directory.
+    pub script_quiet_for: Option<Seconds>,
     /// The members.
     pub members: Members,
+}
+
+/// An edit of a service.conf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it was made from.
+    pub before: Vec<u8>,
+    /// What it becomes.
+    pub after: Vec<u8>,
 }
 
 /// One step. `apply` carries them out in order.
@@ -149,12 +172,21 @@ pub enum Action {
     DiscardStaged(Version),
     /// Rename the staging directory to the version's name.
     Publish(Version),
-    /// Replace a service.conf.
-    ReplaceConfiguration(Configuration),
+    /// See that `status` is not another upgrade's by now: then nothing more of the plan is done.
+    StillInFlight(Version),
+    /// Replace a service.conf, if it still is what the edit was made from.
+    ReplaceConfiguration(Replacement),
+    /// Create `status` again if a script's check has removed it.
+    KeepInFlight(Version),
     /// Remove exactly this upload of `success`; a newer one stays.
     RemoveSuccess(Identity),
-    /// Remove `status`.
-    RemoveStatus,
+    /// Remove `status`, unless it is that of another version by now.
+    RemoveStatus(Option<Version>),
+    /// Remove `status` and journal of a publication that failed. If a script's check has removed `status` and `success`
+    /// meanwhile, the journal stays, so that the next tick can put `success` back.
+    TakeBack(Version),
+    /// Put back a `success` that a script's check has removed, unless another one is there.
+    RestoreSuccess(Vec<u8>),
     /// Remove the journal.
     RemoveJournal,
     /// A line for the log.
@@ -179,6 +211,6 @@ pub(super) fn is_about(journal: &Journal, status: Option<&Status>) -> bool {
     match status {
         Some(Status { version: Some(version), .. }) => journal.version == *version,
         Some(Status { version: None, .. }) => false,
-        None => journal.phase == Phase::Publishing,
+        None => journal.phase != Phase::Announced,
     }
 }

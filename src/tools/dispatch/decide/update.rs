@@ -5,20 +5,19 @@ use std::cmp::Ordering;
 use crate::error::{Error, Result};
 use crate::formats::manifest::Manifest;
 use crate::formats::service_conf::{self, Announcement};
-use crate::time::Seconds;
 use crate::tools::dispatch::cli::Target;
 use crate::tools::dispatch::decide::{
-    Action, Configuration, Plan, Published, Status, Success, UpdateFacts, UploadManifest, is_about,
+    Action, Plan, Published, Replacement, SCRIPT_IS_DEAD_AFTER, Status, Success, UpdateFacts, UploadManifest,
+    is_about,
 };
 use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::version::Version;
 
-/// A script that began an upgrade and wrote nothing for this long is dead: two ticks. A script at work writes all the
-/// time.
-const SCRIPT_IS_DEAD_AFTER: Seconds = Seconds(120);
-
 /// The version that this tick would publish, if it publishes. legacy: dispatch.sh, "the version that success announces"
 pub fn candidate(facts: &UpdateFacts) -> Option<Version> {
+    if let Some(journal) = unfinished(facts) {
+        return Some(journal.version.clone());
+    }
     let success = facts.success.as_ref()?;
     let announced = || success.announces.clone().or_else(|| facts.now.version());
     match (ours(facts), &facts.status) {
@@ -42,9 +41,12 @@ pub fn may_publish(facts: &UpdateFacts, target: &Target, version: &Version) -> b
 ///
 /// Fails, and nothing is to be done, when the upload or a service.conf is not fit to be published.
 pub fn update(facts: &UpdateFacts, target: &Target) -> Result<Plan> {
+    if let Some(journal) = unfinished(facts) {
+        return finish(facts, target, journal);
+    }
     let publishing = ours(facts).filter(|journal| journal.phase == Phase::Publishing);
     let (Some(success), Some(version)) = (&facts.success, candidate(facts)) else {
-        return Ok(publishing.map_or_else(Plan::default, abandon));
+        return Ok(publishing.map_or_else(Plan::default, |journal| abandon(facts, journal)));
     };
     let Some(begin) = begin(facts, target, &version) else { return Ok(Plan::default()) };
     let mut plan = publish(facts, target, &version, success, begin)?;
@@ -52,6 +54,28 @@ pub fn update(facts: &UpdateFacts, target: &Target) -> Result<Plan> {
         plan.prepare.insert(0, Action::DiscardStaged(superseded.version.clone()));
     }
     Ok(plan)
+}
+
+/// A version that is whole in its place, but not announced: the run died in between.
+fn unfinished(facts: &UpdateFacts) -> Option<&Journal> {
+    ours(facts).filter(|journal| journal.phase == Phase::Published)
+}
+
+/// Announces a version that is whole in its place, unless a later one is announced already: a script has removed this
+/// one's `status`, and published the next push.
+fn finish(facts: &UpdateFacts, target: &Target, journal: &Journal) -> Result<Plan> {
+    let version = &journal.version;
+    let is_later = |bytes: &[u8]| {
+        let announced = service_conf::value(bytes, "moduleversion").and_then(Version::announced_in);
+        announced.is_some_and(|announced| announced > *version)
+    };
+    let commit = if facts.status.is_none() && facts.configurations.iter().any(|c| is_later(&c.bytes)) {
+        let (model, journal) = (&target.model, Action::RemoveJournal);
+        vec![journal, Action::Say(format!("{model}: a later version than {version} is announced already"))]
+    } else {
+        commit(announce(facts, target, version)?, journal, target)
+    };
+    Ok(Plan { commit, ..Plan::default() })
 }
 
 /// The journal, if it belongs to the upgrade at hand.
@@ -71,20 +95,33 @@ enum Begin {
 /// How the version is to be begun; `None` while an upgrade is in flight.
 fn begin(facts: &UpdateFacts, target: &Target, version: &Version) -> Option<Begin> {
     match (&facts.status, ours(facts)) {
+        (_, Some(journal)) if journal.phase == Phase::Published => None,
         (None, _) => Some(Begin::Exclusively),
         (Some(_), Some(journal)) => (journal.phase == Phase::Publishing).then_some(Begin::Again),
         (Some(status), None) => script_is_dead(facts, status, target, version).then_some(Begin::Again),
     }
 }
 
-/// A run died while it published, and the upload's `success` is gone since: there is nothing to finish.
-fn abandon(journal: &Journal) -> Plan {
-    let commit = vec![
-        Action::DiscardStaged(journal.version.clone()),
-        Action::RemoveStatus,
-        Action::RemoveJournal,
-        Action::Say(format!("gave up publishing {}: its success was removed", journal.version)),
-    ];
+/// A run died while it published, and the upload's `success` is gone since: there is nothing to finish. But a script's
+/// check, which takes every `success` for the one whose upgrade has ended, removes `status` with it: then it is put back,
+/// and published by the next tick.
+fn abandon(facts: &UpdateFacts, journal: &Journal) -> Plan {
+    let version = &journal.version;
+    let mut commit = vec![Action::DiscardStaged(version.clone())];
+    if facts.status.is_none() && facts.upload_is_as_journalled {
+        let line = format!("put success of {version} back: it was removed before the version was published");
+        commit.extend([
+            Action::RestoreSuccess(journal.content.clone()),
+            Action::RemoveJournal,
+            Action::Say(line),
+        ]);
+    } else {
+        commit.extend([
+            Action::RemoveStatus(Some(version.clone())),
+            Action::RemoveJournal,
+            Action::Say(format!("gave up publishing {version}: its success was removed")),
+        ]);
+    }
     Plan { commit, ..Plan::default() }
 }
 
@@ -114,7 +151,12 @@ fn publish(
     let configurations = announce(facts, target, version)?;
     check_upload(facts, target)?;
     let expected = expected(facts, target, version, success)?;
-    let journal = Journal { phase: Phase::Publishing, version: version.clone(), success: success.identity };
+    let journal = Journal {
+        phase: Phase::Publishing,
+        version: version.clone(),
+        success: success.identity,
+        content: success.content.clone(),
+    };
     let mut prepare = vec![Action::Record(journal.clone())];
     prepare.push(match begin {
         Begin::Exclusively => Action::MarkInFlight(version.clone()),
@@ -137,11 +179,23 @@ fn publish(
             prepare.extend([Action::Stage(version.clone(), expected), Action::Publish(version.clone())]);
         }
     }
-    let undo = vec![Action::DiscardStaged(version.clone()), Action::RemoveStatus, Action::RemoveJournal];
-    let mut commit: Vec<Action> = configurations.into_iter().map(Action::ReplaceConfiguration).collect();
-    commit.push(Action::Record(Journal { phase: Phase::Announced, ..journal }));
-    commit.push(Action::Say(format!("update {} to {version}", target.model)));
-    Ok(Plan { prepare, undo, commit })
+    let undo = vec![Action::DiscardStaged(version.clone()), Action::TakeBack(version.clone())];
+    let mut actions = vec![Action::Record(Journal { phase: Phase::Published, ..journal.clone() })];
+    actions.extend(commit(configurations, &journal, target));
+    Ok(Plan { prepare, undo, commit: actions })
+}
+
+/// What members see of a version that is whole in its place.
+fn commit(configurations: Vec<Replacement>, journal: &Journal, target: &Target) -> Vec<Action> {
+    let version = &journal.version;
+    let mut actions = vec![Action::StillInFlight(version.clone())];
+    actions.extend(configurations.into_iter().map(Action::ReplaceConfiguration));
+    actions.extend([
+        Action::KeepInFlight(version.clone()),
+        Action::Record(Journal { phase: Phase::Announced, ..journal.clone() }),
+        Action::Say(format!("update {} to {version}", target.model)),
+    ]);
+    actions
 }
 
 /// What the upload must be: the manifest of the push that announced it. A manifest of an earlier version is left over, since a
@@ -180,8 +234,8 @@ fn announcement(target: &Target, version: &Version) -> Announcement {
     }
 }
 
-/// The service.conf files as they will be; those that need no change are left out.
-fn announce(facts: &UpdateFacts, target: &Target, version: &Version) -> Result<Vec<Configuration>> {
+/// The edits of the service.conf files; those that need no change are left out.
+fn announce(facts: &UpdateFacts, target: &Target, version: &Version) -> Result<Vec<Replacement>> {
     if facts.configurations.is_empty() {
         return Err(Error::failed(format!(
             "{}: there is no config_*/service.conf to announce {version} in; run add_dispatch_docker, or put the file there",
@@ -192,14 +246,15 @@ fn announce(facts: &UpdateFacts, target: &Target, version: &Version) -> Result<V
     let mut changed = Vec::new();
     for configuration in &facts.configurations {
         let path = &configuration.path;
-        let bytes = service_conf::announce(&configuration.bytes, &announcement).map_err(|missing| {
+        let before = &configuration.bytes;
+        let after = service_conf::announce(before, &announcement).map_err(|missing| {
             let (path, key) = (path.display(), missing.0);
             Error::usage(format!(
                 "{path}: there is no line {key}=; add it to [module], then {version} is published"
             ))
         })?;
-        if bytes != configuration.bytes {
-            changed.push(Configuration { path: path.clone(), bytes });
+        if after != *before {
+            changed.push(Replacement { path: path.clone(), before: before.clone(), after });
         }
     }
     Ok(changed)
@@ -225,6 +280,13 @@ fn check_upload(facts: &UpdateFacts, target: &Target) -> Result<()> {
             "{model}: the version needs {needed} bytes and the disk has {free} free; remove old versions from plugin/"
         )));
     }
+    if let Some(path) = &upload.of_another_push {
+        return Err(Error::failed(format!(
+            "{model}: {} was written after success arrived, by a push that is not complete; it is published when its own \
+             success arrives (if a person changed that file: touch success)",
+            path.display()
+        )));
+    }
     Ok(())
 }
 
@@ -234,8 +296,8 @@ mod tests {
 
     use super::*;
     use crate::identity::Identity;
-    use crate::time::LocalTime;
-    use crate::tools::dispatch::decide::UploadFacts;
+    use crate::time::{LocalTime, Seconds};
+    use crate::tools::dispatch::decide::{Configuration, UploadFacts};
 
     const V1: &str = "20180413192258";
     const V2: &str = "20180413192259";
@@ -250,7 +312,8 @@ mod tests {
 
     fn success(inode: u64, announces: &str) -> Option<Success> {
         let identity = Identity { device: 1, inode, modified_ns: 0, size: 15 };
-        Some(Success { identity, age: Seconds(30), announces: Version::announced_in(announces.as_bytes()) })
+        let content = announces.as_bytes().to_vec();
+        Some(Success { identity, age: Seconds(30), announces: Version::announced_in(&content), content })
     }
 
     fn status(age: i64, text: &str) -> Option<Status> {
@@ -259,7 +322,7 @@ mod tests {
 
     fn journal(phase: Phase, text: &str, inode: u64) -> Option<Journal> {
         let success = Identity { device: 1, inode, modified_ns: 0, size: 15 };
-        Some(Journal { phase, version: version(text), success })
+        Some(Journal { phase, version: version(text), success, content: text.as_bytes().to_vec() })
     }
 
     /// An upload that was announced as V1, and a service.conf that announces an older version.
@@ -280,8 +343,15 @@ mod tests {
             script_quiet_for: None,
             published: Published::Absent,
             is_sealed: false,
-            upload: Some(UploadFacts { bytes: 10, has_library: true, unpublishable: None, free_bytes: 100 }),
+            upload: Some(UploadFacts {
+                bytes: 10,
+                has_library: true,
+                unpublishable: None,
+                of_another_push: None,
+                free_bytes: 100,
+            }),
             manifest: UploadManifest::Absent,
+            upload_is_as_journalled: false,
         }
     }
 
@@ -305,9 +375,16 @@ mod tests {
         ));
         assert!(matches!(
             plan.commit[..],
-            [Action::ReplaceConfiguration(_), Action::Record(_), Action::Say(_)]
+            [
+                Action::Record(Journal { phase: Phase::Published, .. }),
+                Action::StillInFlight(_),
+                Action::ReplaceConfiguration(_),
+                Action::KeepInFlight(_),
+                Action::Record(Journal { phase: Phase::Announced, .. }),
+                Action::Say(_)
+            ]
         ));
-        assert!(plan.undo.contains(&Action::RemoveStatus));
+        assert!(plan.undo.contains(&Action::TakeBack(version(V1))));
     }
 
     #[test]
@@ -355,6 +432,43 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_is_whole_in_its_place_is_announced_whatever_became_of_its_success() {
+        let mut facts = facts();
+        facts.journal = journal(Phase::Published, V1, 7);
+        for (status, success) in [
+            (status(1, V1), success(7, V1)),
+            (None, None),
+            (status(1, V1), success(8, V2)),
+            (None, success(8, V2)),
+        ] {
+            (facts.status, facts.success) = (status, success);
+            assert!(!may_publish(&facts, &target(), &version(V1)), "the upload does not matter");
+            let plan = planned(&facts);
+            assert_eq!((announced_version(&plan).as_deref(), plan.prepare.len()), (Some(V1), 0));
+        }
+        // A script has published the next push meanwhile.
+        facts.configurations[0].bytes =
+            format!("modulepath=/x\nmoduleconfig=/x\nmoduleversion={V2}\n").into_bytes();
+        (facts.status, facts.success) = (None, None);
+        assert_eq!(planned(&facts).commit[0], Action::RemoveJournal);
+    }
+
+    #[test]
+    fn a_success_that_a_script_removed_before_it_was_published_is_put_back() {
+        let mut facts = facts();
+        facts.success = None;
+        facts.journal = journal(Phase::Publishing, V1, 7);
+        facts.upload_is_as_journalled = true;
+        assert!(planned(&facts).commit.contains(&Action::RestoreSuccess(V1.as_bytes().to_vec())));
+        // A person removes success alone; a push that was begun since will bring its own.
+        facts.status = status(1, V1);
+        assert!(planned(&facts).commit.contains(&Action::RemoveStatus(Some(version(V1)))));
+        (facts.status, facts.upload_is_as_journalled) = (None, false);
+        assert!(planned(&facts).commit.contains(&Action::RemoveJournal));
+        assert!(!planned(&facts).commit.iter().any(|action| matches!(action, Action::RestoreSuccess(_))));
+    }
+
+    #[test]
     fn a_script_at_work_is_left_alone_and_a_dead_one_is_resumed() {
         let mut facts = facts();
         facts.status = status(300, V1);
@@ -372,7 +486,7 @@ mod tests {
         let mut facts = facts();
         facts.status = status(300, V1);
         let announced = announce(&facts, &target(), &version(V1)).unwrap();
-        facts.configurations = announced;
+        facts.configurations[0].bytes.clone_from(&announced[0].after);
         facts.success = success(8, V2);
         assert_eq!(planned(&facts), Plan::default());
         // Nor is one that is still being copied.
@@ -434,5 +548,9 @@ mod tests {
             refused(|f| f.upload.as_mut().unwrap().unpublishable = Some("x".into())).contains("remove it")
         );
         assert!(refused(|f| f.upload.as_mut().unwrap().free_bytes = 9).contains("needs 10 bytes"));
+        assert!(
+            refused(|f| f.upload.as_mut().unwrap().of_another_push = Some("x".into()))
+                .contains("written after success arrived")
+        );
     }
 }
