@@ -45,6 +45,8 @@ fn an_upload_that_is_not_what_was_pushed_is_not_published() {
     pushed(&world, Side::BINARY);
     let version = String::from_utf8(world.read(world.upload("success"))).unwrap().trim().to_owned();
     world.write(world.upload("data/feature.conf"), "feature x\n");
+    // Not because it is newer than success.
+    world.age(world.upload("data/feature.conf"), 60);
     assert_refused(&world, &version, "data/feature.conf has other bytes, so nothing was published");
 }
 
@@ -56,6 +58,9 @@ fn an_upload_with_a_file_missing_is_not_published() {
     pushed(&world, Side::BINARY);
     let version = String::from_utf8(world.read(world.upload("success"))).unwrap().trim().to_owned();
     std::fs::remove_file(world.upload("data/fast_lr/predict.model")).unwrap();
+    // Not because the directory is newer than success.
+    let announced = world.read(world.upload("success"));
+    world.write(world.upload("success"), announced);
     assert_refused(&world, &version, "data/fast_lr/predict.model is missing");
 }
 

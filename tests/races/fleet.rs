@@ -159,7 +159,7 @@ pub fn locks_held(world: &World, members: usize) -> Vec<String> {
 pub fn leftovers(world: &World, members: usize) -> Vec<String> {
     let mut dirs = vec![world.service("plugin"), world.service(""), world.upload("")];
     dirs.extend((0..members).map(|m| member_versions(world, &member(m))));
-    let expected = [".dispatch", ".dispatch.lock", ".env.sh"];
+    let expected = [".dispatch", ".dispatch.lock", ".env.sh", ".manifest", ".manifests"];
     let entries = dirs.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
     entries
         .filter(|e| {
