@@ -6,7 +6,7 @@ use crate::formats::shell::blocks::Blocks;
 use crate::formats::shell::syntax::{Command, Commands, Word, first_unreadable_byte};
 use crate::formats::shell::values::{DATE, Scope};
 use crate::formats::shell::words::Part;
-use crate::formats::{Refusal, line_number};
+use crate::formats::{Refusal, Source};
 use crate::names::{ModelName, PluginName};
 use crate::time::LocalTime;
 
@@ -115,7 +115,7 @@ impl Registry {
     pub fn parse(source: &[u8], context: &Context) -> Registry {
         let steps = match first_unreadable_byte(source) {
             Some(refusal) => vec![Step::Unreadable(refusal)],
-            None => Reading::new(source, context).steps(),
+            None => Reading::new(&Source::new(source), context).steps(),
         };
         Registry { source: source.to_vec(), steps }
     }
@@ -179,21 +179,19 @@ impl Registry {
 
 /// A registry while it is read.
 struct Reading<'a> {
-    source: &'a [u8],
+    source: &'a Source<'a>,
     scope: Scope<'a>,
     commands: Commands<'a>,
     blocks: Blocks,
-    lines: Lines<'a>,
 }
 
 impl<'a> Reading<'a> {
-    fn new(source: &'a [u8], context: &'a Context<'a>) -> Reading<'a> {
+    fn new(source: &'a Source<'a>, context: &'a Context<'a>) -> Reading<'a> {
         Reading {
             source,
             scope: Scope::new(source, context),
             commands: Commands::new(source),
             blocks: Blocks::default(),
-            lines: Lines { source, offset: 0, line: 1 },
         }
     }
 
@@ -210,7 +208,10 @@ impl<'a> Reading<'a> {
                     step
                 }
                 Err(refusal) => {
-                    self.pass(self.commands.command_offset());
+                    // Where a quote is never closed the reader stands at the end, and a shell reads nothing behind it.
+                    if !self.commands.is_at_end() {
+                        self.pass(self.commands.command_offset());
+                    }
                     Err(refusal)
                 }
             };
@@ -236,7 +237,7 @@ impl<'a> Reading<'a> {
         if self.blocks.are_open() {
             return Err(self.refused(command, "an if, loop, block or exit above may switch this line off"));
         }
-        let line = self.lines.line_of(command.offset);
+        let line = self.source.line_of(command.offset);
         let program = command.program().unwrap_or_default();
         if command.words.is_empty() && command.append_to.is_none() {
             for assignment in &command.assignments {
@@ -259,7 +260,7 @@ impl<'a> Reading<'a> {
 
     fn refused(&self, command: &Command, what: &str) -> Refusal {
         let instead = "a registry holds NAME=value, echo ... >> ${logFile} and sh dispatch.sh lines";
-        Refusal::at(self.source, command.offset, what, instead)
+        self.source.refusal(command.offset, what, instead)
     }
 
     fn log(&self, command: &Command, line: usize) -> Result<Step, Refusal> {
@@ -279,7 +280,7 @@ impl<'a> Reading<'a> {
             let has_escape = text.contains(&b'\\');
             if is_option || has_escape {
                 let what = "an option or a \\ of echo is read differently by bash and sh";
-                return Err(Refusal::at(self.source, word.span.start, what, "leave it out"));
+                return Err(self.source.refusal(word.span.start, what, "leave it out"));
             }
             parts.push(argument);
         }
@@ -316,7 +317,7 @@ impl<'a> Reading<'a> {
         let file = self.scope.unsplit(word)?;
         if file.is_empty() {
             let what = "the log file's name is empty";
-            return Err(Refusal::at(self.source, word.span.start, what, "set logFile in the first lines"));
+            return Err(self.source.refusal(word.span.start, what, "set logFile in the first lines"));
         }
         Ok(file)
     }
@@ -325,19 +326,4 @@ impl<'a> Reading<'a> {
 /// Whether a word is nothing but dates.
 fn is_dates(word: &[Part]) -> bool {
     word.iter().all(|part| matches!(part, Part::Date { .. }))
-}
-
-/// Counts lines forwards: a registry may have a million.
-struct Lines<'a> {
-    source: &'a [u8],
-    offset: usize,
-    line: usize,
-}
-
-impl Lines<'_> {
-    fn line_of(&mut self, offset: usize) -> usize {
-        self.line += line_number(&self.source[self.offset..], offset - self.offset) - 1;
-        self.offset = offset;
-        self.line
-    }
 }

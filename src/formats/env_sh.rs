@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::formats::shell::Context;
 use crate::formats::shell::syntax::{Command, Commands, Word, first_unreadable_byte};
 use crate::formats::shell::values::Scope;
-use crate::formats::{Refusal, line_number};
+use crate::formats::{Refusal, Source};
 
 /// One assignment, with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,7 @@ impl EnvSh {
         if let Some(refusal) = first_unreadable_byte(source) {
             return Err(refusal);
         }
+        let source = &Source::new(source);
         let mut scope = Scope::new(source, context);
         let mut settings = Vec::new();
         let mut commands = Commands::new(source);
@@ -72,7 +73,7 @@ impl EnvSh {
 
     /// The line, from 1, on which a name gets its value.
     pub fn line_of(&self, name: &str) -> Option<usize> {
-        self.last(name).map(|setting| line_number(&self.source, setting.span.start))
+        self.last(name).map(|setting| Source::new(&self.source).line_of(setting.span.start))
     }
 
     /// The words of a value that is a list, as `members` is: separated by commas, blanks or newlines.
@@ -149,8 +150,8 @@ fn quoted(value: &[u8]) -> Vec<u8> {
 }
 
 /// Refuses a command that is anything but assignments.
-fn check_assigns_only(source: &[u8], command: &Command) -> Result<(), Refusal> {
-    let refused = |at: usize, what: String, instead: &str| Err(Refusal::at(source, at, what, instead));
+fn check_assigns_only(source: &Source, command: &Command) -> Result<(), Refusal> {
+    let refused = |at: usize, what: String, instead: &str| Err(source.refusal(at, what, instead));
     if let Some(file) = &command.append_to {
         return refused(file.span.start, "a redirection is not read".to_owned(), "remove it");
     }
@@ -184,7 +185,7 @@ fn check_assigns_only(source: &[u8], command: &Command) -> Result<(), Refusal> {
 }
 
 /// `export NAME=value NAME ...`
-fn check_export(source: &[u8], command: &Command) -> Result<(), Refusal> {
+fn check_export(source: &Source, command: &Command) -> Result<(), Refusal> {
     let is_name = |word: &Word| {
         word.literal().is_some_and(|text| {
             source[word.span.clone()] == text
@@ -201,7 +202,7 @@ fn check_export(source: &[u8], command: &Command) -> Result<(), Refusal> {
             "write export NAME=value",
         )),
         None if command.words.len() == 1 && command.assignments.is_empty() => {
-            Err(Refusal::at(source, command.offset, "export alone prints the environment", "remove it"))
+            Err(source.refusal(command.offset, "export alone prints the environment", "remove it"))
         }
         None => Ok(()),
     }

@@ -3,7 +3,9 @@
 //! Two laws hold for every format that is edited: `render(parse(x)) == x` for every byte string that parses, and an
 //! edit changes no byte outside the lines it is about. Nothing here does I/O or panics.
 
+use std::cell::Cell;
 use std::fmt;
+use std::ops::Deref;
 use std::path::Path;
 
 use crate::error::Error;
@@ -34,14 +36,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal at a byte offset of a file.
     pub fn at(source: &[u8], offset: usize, what: impl Into<String>, instead: impl Into<String>) -> Refusal {
-        let before = &source[..offset.min(source.len())];
-        let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
-        Refusal {
-            line: line_number(source, offset),
-            column: 1 + before[line_start..].iter().filter(|b| **b & 0xC0 != 0x80).count(),
-            what: what.into(),
-            instead: instead.into(),
-        }
+        Source::new(source).refusal(offset, what, instead)
     }
 
     /// The refusal as the error of a run that needed the file: `file:line:column: what; instead` (exit 2).
@@ -56,7 +51,67 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The line (from 1) on which a byte offset lies.
-pub fn line_number(source: &[u8], offset: usize) -> usize {
-    1 + source[..offset.min(source.len())].iter().filter(|b| **b == b'\n').count()
+/// A file's bytes, and the place that was asked for last: the next line is counted from there. A registry may have a million
+/// lines, and a complaint about each.
+#[derive(Debug)]
+pub struct Source<'a> {
+    bytes: &'a [u8],
+    /// An offset and its line.
+    last: Cell<(usize, usize)>,
+}
+
+impl Deref for Source<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes
+    }
+}
+
+impl<'a> Source<'a> {
+    /// The beginning of a file.
+    pub fn new(bytes: &'a [u8]) -> Source<'a> {
+        Source { bytes, last: Cell::new((0, 1)) }
+    }
+
+    /// The line (from 1) on which a byte offset lies.
+    pub fn line_of(&self, offset: usize) -> usize {
+        let offset = offset.min(self.bytes.len());
+        let (last, line) = self.last.get();
+        let newlines = |bytes: &[u8]| bytes.iter().filter(|b| **b == b'\n').count();
+        let line = if offset >= last {
+            line + newlines(&self.bytes[last..offset])
+        } else {
+            line - newlines(&self.bytes[offset..last])
+        };
+        self.last.set((offset, line));
+        line
+    }
+
+    /// A refusal at a byte offset.
+    pub fn refusal(&self, offset: usize, what: impl Into<String>, instead: impl Into<String>) -> Refusal {
+        let before = &self.bytes[..offset.min(self.bytes.len())];
+        let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
+        Refusal {
+            line: self.line_of(offset),
+            column: 1 + before[line_start..].iter().filter(|b| **b & 0xC0 != 0x80).count(),
+            what: what.into(),
+            instead: instead.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_the_same_whichever_was_asked_for_before() {
+        let bytes = b"a\n\nbc\n";
+        let source = Source::new(bytes);
+        for offset in [0, 5, 2, 1, 6, 3, 0, 99] {
+            assert_eq!(source.line_of(offset), Source::new(bytes).line_of(offset), "{offset}");
+        }
+        assert_eq!([0, 1, 2, 3, 6, 99].map(|offset| source.line_of(offset)), [1, 1, 2, 3, 4, 4]);
+    }
 }

@@ -6,6 +6,7 @@
 //! and afterwards checks that the keys really hold the announced values.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use regex::bytes::{NoExpand, Regex};
 
@@ -141,13 +142,20 @@ fn replace_value(source: &[u8], key: &str, value: &[u8]) -> Vec<u8> {
     out
 }
 
+/// `KEY=\S*+` of GNU sed under `LC_ALL=C`, for each of [`KEYS`]; compiled once, however many lines a file has.
+/// The keys are letters only, so every one of them compiles.
+static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let pattern = |key: &&str| Regex::new(&format!(r"(?-u:{key}=[^ \t\n\x0B\x0C\r]*)")).ok();
+    KEYS.iter().filter_map(pattern).collect()
+});
+
 /// `s/KEY=\S*+/KEY=VALUE/g` of GNU sed under `LC_ALL=C`; the value is taken literally (defect 7).
 fn replace_by_pattern(text: &[u8], key: &str, value: &[u8]) -> Vec<u8> {
     let replacement = [key.as_bytes(), b"=", value].concat();
-    // legacy: dispatch.sh, (3) to (5). The keys are letters only, so the pattern always compiles.
-    match Regex::new(&format!(r"(?-u:{key}=[^ \t\n\x0B\x0C\r]*)")) {
-        Ok(pattern) => pattern.replace_all(text, NoExpand(&replacement)).into_owned(),
-        Err(_) => text.to_vec(),
+    // legacy: dispatch.sh, (3) to (5)
+    match KEYS.iter().position(|known| *known == key).and_then(|index| PATTERNS.get(index)) {
+        Some(pattern) => pattern.replace_all(text, NoExpand(&replacement)).into_owned(),
+        None => text.to_vec(),
     }
 }
 

@@ -4,11 +4,13 @@
 //! global one above its first section; otherwise, and not as the daemon's manual says, the last global one of the file.
 //! An assignment of its own replaces the global one whole, also an empty one.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::error::Error;
-use crate::formats::{Refusal, line_number};
+use crate::formats::{Refusal, Source};
 use crate::ip_range::IpRange;
 use crate::names::shown;
 
@@ -177,13 +179,14 @@ impl RsyncdConf {
     fn check(&self, module: &[u8]) -> Result<(), Problem> {
         let entries = self.entries.as_ref().map_err(|refusal| Problem::Unreadable(refusal.clone()))?;
         let mut there: Vec<Vec<u8>> = Vec::new();
+        let mut seen = BTreeSet::new();
         for entry in entries {
             let Kind::Header(name) = &entry.kind else { continue };
             let folded = syntax::folded(name);
             if folded == syntax::folded(module) && folded != GLOBAL {
                 return Ok(());
             }
-            if folded != GLOBAL && !there.contains(name) {
+            if folded != GLOBAL && seen.insert(name) {
                 there.push(name.clone());
             }
         }
@@ -195,11 +198,11 @@ impl RsyncdConf {
     }
 
     /// The entries, each with the folded name of its section.
-    fn with_sections(&self) -> impl Iterator<Item = (Vec<u8>, &Entry)> {
-        let mut section = GLOBAL.to_vec();
+    fn with_sections(&self) -> impl Iterator<Item = (Rc<[u8]>, &Entry)> {
+        let mut section: Rc<[u8]> = GLOBAL.into();
         self.entries().iter().map(move |entry| {
             if let Kind::Header(name) = &entry.kind {
-                section = syntax::folded(name);
+                section = syntax::folded(name).into();
             }
             (section.clone(), entry)
         })
@@ -216,14 +219,14 @@ impl RsyncdConf {
         let (mut own, mut above, mut global) = (None, None, None);
         let mut is_above = true;
         for (section, entry) in self.with_sections() {
-            is_above &= section != module;
+            is_above &= *section != module;
             let Kind::Assignment(assigned, value) = &entry.kind else { continue };
             let in_force = |origin| Some(InForce { origin, entry, value });
             if *assigned != key {
                 continue;
-            } else if section == module {
+            } else if *section == module {
                 own = in_force(Origin::Module);
-            } else if section == GLOBAL {
+            } else if *section == *GLOBAL {
                 global = in_force(Origin::Global);
                 if is_above {
                     above = in_force(Origin::Global);
@@ -235,17 +238,18 @@ impl RsyncdConf {
 
     fn host_list(&self, in_force: &InForce, list: List) -> Option<HostList> {
         let first = in_force.value.first()?;
-        let line = line_number(&self.source, first.at);
+        let line = Source::new(&self.source).line_of(first.at);
         Some(HostList { line, patterns: self.patterns(in_force, list) })
     }
 
     fn patterns(&self, in_force: &InForce, list: List) -> Vec<Pattern> {
+        let source = Source::new(&self.source);
         let words = in_force.value.split(|c| access::is_separator(c.byte));
         let pattern = |word: &[Char]| {
             let (first, last) = (word.first()?, word.last()?);
             let text: Vec<u8> = word.iter().map(|c| c.byte).collect();
             Some(Pattern {
-                line: line_number(&self.source, first.at),
+                line: source.line_of(first.at),
                 list,
                 origin: in_force.origin,
                 span: first.at..last.at + 1,
@@ -272,8 +276,9 @@ impl RsyncdConf {
     /// that lead to the next one.
     fn add_line(&mut self, module: &[u8], above: &[&[u8]], patterns: &[&[u8]]) -> Result<(), Problem> {
         let folded = syntax::folded(module);
-        let of_module =
-            |(section, entry): &(Vec<u8>, &Entry)| *section == folded && !matches!(entry.kind, Kind::Remark);
+        let of_module = |(section, entry): &(Rc<[u8]>, &Entry)| {
+            **section == folded && !matches!(entry.kind, Kind::Remark)
+        };
         let Some((_, last)) = self.with_sections().filter(of_module).last() else { return Ok(()) };
         let (at, end) = (last.span.end, last.end);
         let own_line = &self.source[last.span.clone()];

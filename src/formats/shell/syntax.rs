@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::formats::Refusal;
 use crate::formats::shell::words::{Part, Words, name_length};
+use crate::formats::{Refusal, Source};
 
 /// A word: what stands between blanks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,14 +90,14 @@ pub fn first_unreadable_byte(source: &[u8]) -> Option<Refusal> {
 /// Reads the commands of a file one after the other.
 #[derive(Debug)]
 pub struct Commands<'a> {
-    source: &'a [u8],
+    source: &'a Source<'a>,
     at: usize,
     begun: usize,
 }
 
 impl<'a> Commands<'a> {
     /// Starts at the beginning of a file.
-    pub fn new(source: &'a [u8]) -> Commands<'a> {
+    pub fn new(source: &'a Source<'a>) -> Commands<'a> {
         Commands { source, at: 0, begun: 0 }
     }
 
@@ -127,6 +127,11 @@ impl<'a> Commands<'a> {
             }
         }
         Ok(Some(command))
+    }
+
+    /// Whether nothing is left to be read.
+    pub fn is_at_end(&self) -> bool {
+        self.at >= self.source.len()
     }
 
     /// Where the command begins that was read last, or could not be read.
@@ -172,7 +177,7 @@ impl<'a> Commands<'a> {
         let is_empty =
             command.words.is_empty() && command.assignments.is_empty() && command.append_to.is_none();
         if is_empty || self.rest().starts_with(b";;") {
-            return Err(Refusal::at(self.source, self.at, "there is no command before this ;", "remove it"));
+            return Err(self.source.refusal(self.at, "there is no command before this ;", "remove it"));
         }
         self.at += 1;
         Ok(())
@@ -187,13 +192,13 @@ impl<'a> Commands<'a> {
             [b'(', ..] => ("a subshell, function or array is not read", "write plain NAME=value lines"),
             _ => ("an unquoted ) is not read", "quote the value"),
         };
-        Refusal::at(self.source, self.at, what, instead)
+        self.source.refusal(self.at, what, instead)
     }
 
     /// `>> word`; every other redirection is refused.
     fn redirection(&mut self, command: &mut Command) -> Result<(), Refusal> {
         let offset = self.at;
-        let refused = |what: &str| Err(Refusal::at(self.source, offset, what, "append with >> FILE, once"));
+        let refused = |what: &str| Err(self.source.refusal(offset, what, "append with >> FILE, once"));
         if !self.rest().starts_with(b">>") {
             return refused("this redirection is not read");
         }
@@ -204,7 +209,7 @@ impl<'a> Commands<'a> {
         self.skip_blanks();
         let word = self.word()?;
         if word.span.is_empty() {
-            return Err(Refusal::at(self.source, offset, "the file name of >> is missing", "write it"));
+            return Err(self.source.refusal(offset, "the file name of >> is missing", "write it"));
         }
         command.append_to = Some(word);
         Ok(())
@@ -242,7 +247,7 @@ impl<'a> Commands<'a> {
         let is_number = word.literal().is_some_and(|text| text.iter().all(u8::is_ascii_digit));
         if is_redirected && is_number {
             let what = "a redirection of a file descriptor is not read";
-            return Err(Refusal::at(self.source, word.span.start, what, "append with >> FILE, once"));
+            return Err(self.source.refusal(word.span.start, what, "append with >> FILE, once"));
         }
         Ok(())
     }
@@ -254,7 +259,7 @@ impl<'a> Commands<'a> {
         if length == 0 {
             return Ok(None);
         }
-        let refused = |what, instead| Err(Refusal::at(self.source, self.at, what, instead));
+        let refused = |what, instead| Err(self.source.refusal(self.at, what, instead));
         match &rest[length..] {
             [b'=', b'(', ..] => refused("an array is not read", "write one quoted value: NAME=\"a b c\""),
             [b'=', ..] => Ok(Some(length)),
@@ -276,7 +281,7 @@ impl<'a> Commands<'a> {
         match self.source[word.span.clone()].iter().position(|byte| matches!(byte, 0x01 | 0x7F)) {
             Some(at) => {
                 let what = "a control byte (01 or 7F) is read differently by bash and sh";
-                Err(Refusal::at(self.source, start + at, what, "remove it"))
+                Err(self.source.refusal(start + at, what, "remove it"))
             }
             None => Ok(word),
         }

@@ -1,11 +1,12 @@
 //! Words -> values.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use crate::formats::Refusal;
 use crate::formats::shell::Context;
 use crate::formats::shell::syntax::Word;
 use crate::formats::shell::words::Part;
+use crate::formats::{Refusal, Source};
 
 /// Names that a shell sets itself, or that mean something to bash or to dash only: neither read nor assigned.
 const SHELL_NAMES: [&[u8]; 34] = [
@@ -71,17 +72,29 @@ pub enum Known {
 
 /// The names assigned so far, over the environment.
 pub struct Scope<'a> {
-    source: &'a [u8],
+    source: &'a Source<'a>,
     context: &'a Context<'a>,
     names: BTreeMap<Vec<u8>, Known>,
     /// The line since which a name that was never assigned is uncertain, too.
     lost_at: Option<usize>,
+    /// How many bytes the values of names may still put into other values.
+    left: Cell<usize>,
 }
+
+/// How many bytes the values of names may put into others, beyond the file's own size: doubled in every line, a value would
+/// fill the memory of any host after some forty lines.
+const EXPANDED: usize = 1 << 20;
 
 impl<'a> Scope<'a> {
     /// Nothing is assigned yet.
-    pub fn new(source: &'a [u8], context: &'a Context<'a>) -> Scope<'a> {
-        Scope { source, context, names: BTreeMap::new(), lost_at: None }
+    pub fn new(source: &'a Source<'a>, context: &'a Context<'a>) -> Scope<'a> {
+        Scope {
+            source,
+            context,
+            names: BTreeMap::new(),
+            lost_at: None,
+            left: Cell::new(EXPANDED + source.len()),
+        }
     }
 
     /// Assigns a name. Fails for a name that belongs to the shell.
@@ -96,21 +109,25 @@ impl<'a> Scope<'a> {
     /// Forgets every name but one: a line that could not be read may have assigned them.
     pub fn lose_all_but(&mut self, kept: &[u8], line: usize) {
         self.lost_at = Some(line);
-        for (name, known) in &mut self.names {
-            if name != kept {
+        // A name that is not there is uncertain, too. What date depends on has to be remembered.
+        self.names.retain(|name, known| match &name[..] {
+            name if name == kept => true,
+            name if changes_date(name) => {
                 *known = Known::LostAt { line };
+                true
             }
-        }
+            _ => false,
+        });
     }
 
     fn shell_name(&self, name: &[u8], offset: usize) -> Refusal {
         let name = String::from_utf8_lossy(name);
-        Refusal::at(self.source, offset, format!("{name} belongs to the shell"), "use another name")
+        self.source.refusal(offset, format!("{name} belongs to the shell"), "use another name")
     }
 
     fn lost(&self, name: &[u8], line: usize, offset: usize) -> Refusal {
         let what = format!("the value of {} is uncertain since line {line}", String::from_utf8_lossy(name));
-        Refusal::at(self.source, offset, what, format!("correct line {line}"))
+        self.source.refusal(offset, what, format!("correct line {line}"))
     }
 
     fn lookup(&self, name: &[u8], offset: usize) -> Result<Vec<u8>, Refusal> {
@@ -142,7 +159,7 @@ impl<'a> Scope<'a> {
             let value = self.value_of_parts(std::slice::from_ref(part))?;
             if !value.is_empty() && !is_one_word(&value) {
                 let what = "some shells split or expand this value, others do not";
-                return Err(Refusal::at(self.source, *offset, what, "put it in double quotes"));
+                return Err(self.source.refusal(*offset, what, "put it in double quotes"));
             }
         }
         self.value(word)
@@ -164,6 +181,11 @@ impl<'a> Scope<'a> {
 
     fn variable(&self, name: &[u8], default: Option<&[Part]>, offset: usize) -> Result<Vec<u8>, Refusal> {
         let value = self.lookup(name, offset)?;
+        let Some(left) = self.left.get().checked_sub(value.len()) else {
+            let what = "the values of names have become too large";
+            return Err(self.source.refusal(offset, what, "write the value itself"));
+        };
+        self.left.set(left);
         match default {
             Some(parts) if value.is_empty() => self.value_of_parts(parts),
             _ => Ok(value),
@@ -173,11 +195,11 @@ impl<'a> Scope<'a> {
     fn date(&self, format: Option<&[u8]>, offset: usize) -> Result<Vec<u8>, Refusal> {
         if let Some(name) = self.names.keys().find(|name| changes_date(name)) {
             let what = format!("date depends on {}, which is set above", String::from_utf8_lossy(name));
-            return Err(Refusal::at(self.source, offset, what, "write the value itself"));
+            return Err(self.source.refusal(offset, what, "write the value itself"));
         }
         let mut text = self.context.now.format(format.unwrap_or(DATE)).map_err(|unknown| {
             let what = format!("date's {} is not known here", String::from_utf8_lossy(&unknown.0));
-            Refusal::at(self.source, offset, what, "use another conversion")
+            self.source.refusal(offset, what, "use another conversion")
         })?;
         // A command substitution loses the newlines at its end.
         while text.last() == Some(&b'\n') {
@@ -197,7 +219,7 @@ impl<'a> Scope<'a> {
                         let name = String::from_utf8_lossy(name);
                         let what =
                             format!("the value of {name} is empty, or a shell would split or expand it");
-                        return Err(Refusal::at(self.source, *offset, what, format!("write \"${name}\"")));
+                        return Err(self.source.refusal(*offset, what, format!("write \"${name}\"")));
                     }
                     Part::Literal(value)
                 }
@@ -205,7 +227,7 @@ impl<'a> Scope<'a> {
                     let text = self.date(format.as_deref(), *offset)?;
                     if !quoted && text.iter().any(|b| b"*?[".contains(b)) {
                         let what = "a shell would expand what this date prints";
-                        return Err(Refusal::at(self.source, *offset, what, "put it in double quotes"));
+                        return Err(self.source.refusal(*offset, what, "put it in double quotes"));
                     }
                     part.clone()
                 }

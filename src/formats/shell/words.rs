@@ -1,6 +1,6 @@
 //! One word: quotes, escapes and expansions -> parts.
 
-use crate::formats::Refusal;
+use crate::formats::{Refusal, Source};
 
 /// A piece of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum Part {
 /// Reads one word, beginning at an offset.
 #[derive(Debug)]
 pub struct Words<'a> {
-    source: &'a [u8],
+    source: &'a Source<'a>,
     at: usize,
     parts: Vec<Part>,
     /// How many `${name:-word}` and `$(...)` are open here.
@@ -50,7 +50,7 @@ enum Quotes {
 }
 
 impl<'a> Words<'a> {
-    pub(super) fn new(source: &'a [u8], at: usize) -> Words<'a> {
+    pub(super) fn new(source: &'a Source<'a>, at: usize) -> Words<'a> {
         Words { source, at, parts: Vec::new(), depth: 0 }
     }
 
@@ -89,7 +89,7 @@ impl<'a> Words<'a> {
     }
 
     fn refused<T>(&self, at: usize, what: &str, instead: &str) -> Result<T, Refusal> {
-        Err(Refusal::at(self.source, at, what, instead))
+        Err(self.source.refusal(at, what, instead))
     }
 
     /// Refuses what would reach to the end of the file, and stands there: a shell reads nothing behind it either.
@@ -342,6 +342,9 @@ impl<'a> Words<'a> {
         }
         match closing_parenthesis(text) {
             Some(length) => self.date(2, length, 1, quotes),
+            None if text.len() > LONGEST_DATE => {
+                self.refused(self.at, "command substitution is not read", "write the value itself")
+            }
             None => self.never_closed(self.at, "this $( is never closed", "close it with )"),
         }
     }
@@ -362,10 +365,13 @@ impl<'a> Words<'a> {
     }
 }
 
+/// Longer than any `date +FORMAT`. Not looked further, since a registry may open one on every line and close none.
+const LONGEST_DATE: usize = 500;
+
 /// Where the `)` stands that closes a substitution.
 fn closing_parenthesis(text: &[u8]) -> Option<usize> {
     let mut quote = None;
-    for (at, byte) in text.iter().enumerate() {
+    for (at, byte) in text.iter().take(LONGEST_DATE).enumerate() {
         match (quote, byte) {
             (None, b')') => return Some(at),
             (None, b'\'' | b'"') => quote = Some(*byte),
@@ -379,7 +385,8 @@ fn closing_parenthesis(text: &[u8]) -> Option<usize> {
 /// `Some(None)` for `date`, `Some(Some(FORMAT))` for `date +FORMAT`, `None` for every other command.
 fn date_format(command: &[u8]) -> Option<Option<Vec<u8>>> {
     // As deep as allowed: within it, no expansion is read.
-    let mut words = Words { depth: DEEPEST, ..Words::new(command, 0) };
+    let source = Source::new(command);
+    let mut words = Words { depth: DEEPEST, ..Words::new(&source, 0) };
     let mut read = Vec::new();
     loop {
         words.skip_blanks();
