@@ -158,9 +158,14 @@ impl Service {
         self.versions().join(format!(".discarded-{version}"))
     }
 
+    /// The manifests of the published versions.
+    pub fn manifests(&self) -> PathBuf {
+        self.dir.join(MANIFESTS)
+    }
+
     /// What a published version holds; members check against it what they fetched.
     pub fn manifest(&self, version: &Version) -> PathBuf {
-        self.dir.join(MANIFESTS).join(version)
+        self.manifests().join(version)
     }
 
     /// What a member reported to serve.

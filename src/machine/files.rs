@@ -10,11 +10,12 @@ use std::time::SystemTime;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 
-/// The largest configuration file that is read: a service.conf or env.sh has a few kilobytes.
-pub const CONFIGURATION_LIMIT: u64 = 16 << 20;
+/// The largest configuration file that is read, in bytes: a service.conf or env.sh has a few kilobytes, and what is made of it
+/// in memory is up to a hundred times as large.
+pub const CONFIGURATION_LIMIT: u64 = 1 << 20;
 
 /// The largest manifest that is read, in bytes: about 100 a file.
-pub const MANIFEST_LIMIT: u64 = 256 << 20;
+pub const MANIFEST_LIMIT: u64 = 32 << 20;
 
 /// Reads a regular file of at most `limit` bytes.
 /// Fails when it is missing, larger, or no regular file (a fifo would block for ever).
@@ -25,26 +26,84 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 
 /// Like [`read`], but a missing file is `None`.
 pub fn read_if_exists(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    read_opened(path, limit, 0)
+}
+
+/// Like [`read_if_exists`], but a symbolic link is an error: for files in directories to which others may write, who must
+/// not choose what is read.
+pub fn read_without_following(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    read_opened(path, limit, nix::libc::O_NOFOLLOW)
+}
+
+fn read_opened(path: &Path, limit: u64, flags: i32) -> Result<Option<Vec<u8>>> {
     // O_NONBLOCK: opening a fifo for reading must not wait for a writer.
-    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
+    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK | flags).open(path);
     let file = match file {
         Ok(file) => file,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io("read", path, &e)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        // A socket.
+        Err(e) if e.raw_os_error() == Some(nix::libc::ENXIO) => return Err(not_regular(path)),
+        Err(e) => return Err(not_followed("read", path, &e)),
     };
     let metadata = file.metadata().map_err(|e| Error::io("read", path, &e))?;
     if !metadata.is_file() {
-        return Err(Error::failed(format!("{} is not a regular file; move it away", path.display())));
+        return Err(not_regular(path));
     }
-    if metadata.len() > limit {
-        let (size, path) = (metadata.len(), path.display());
-        return Err(Error::failed(format!(
+    let too_large = |size: u64| {
+        let path = path.display();
+        Err(Error::failed(format!(
             "{path} has {size} bytes, more than the {limit} such a file may have; check it"
-        )));
+        )))
+    };
+    if metadata.len() > limit {
+        return too_large(metadata.len());
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| Error::io("read", path, &e))?;
-    Ok(Some(bytes))
+    match bytes.len() as u64 {
+        // It has grown since.
+        size if size > limit => too_large(size),
+        _ => Ok(Some(bytes)),
+    }
+}
+
+/// A fifo, socket, device or directory where a file is expected.
+pub(super) fn not_regular(path: &Path) -> Error {
+    Error::failed(format!("{} is not a regular file; move it away", path.display()))
+}
+
+/// The error of a file that could not be opened, perhaps because it is a link and none is followed.
+pub(super) fn not_followed(tried: &str, path: &Path, error: &std::io::Error) -> Error {
+    if error.raw_os_error() == Some(nix::libc::ELOOP) {
+        let path = path.display();
+        return Error::failed(format!(
+            "{path} is a symbolic link, and none is followed here; put the file itself there"
+        ));
+    }
+    Error::io(tried, path, error)
+}
+
+/// Fails when a path leads out of a directory through symbolic links: whoever may write below the directory must not
+/// choose what is read or written elsewhere. A path that is not there yet is judged by the nearest one above that is.
+pub fn check_within(dir: &Path, path: &Path) -> Result<()> {
+    let base = fs::canonicalize(dir).map_err(|e| Error::io("look at", dir, &e))?;
+    for place in path.ancestors().take_while(|place| place.starts_with(dir)) {
+        match fs::symlink_metadata(place) {
+            Ok(_) => {}
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+            Err(e) => return Err(Error::io("look at", place, &e)),
+        }
+        return match fs::canonicalize(place) {
+            Ok(real) if real.starts_with(&base) => Ok(()),
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => Err(Error::io("look at", place, &e)),
+            _ => Err(Error::failed(format!(
+                "{} leads out of {} through a symbolic link, or nowhere; put the file or directory itself there",
+                place.display(),
+                dir.display()
+            ))),
+        };
+    }
+    Ok(())
 }
 
 /// The identity of what a path's metadata describes.
@@ -127,8 +186,13 @@ pub fn create_directories(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|e| Error::io("create", path, &e))
 }
 
+/// Creates a directory that must not be there yet, not even as a link to one.
+pub fn create_new_directory(path: &Path) -> Result<()> {
+    fs::create_dir(path).map_err(|e| Error::io("create", path, &e))
+}
+
 /// Replaces a file's content so that a reader sees either the old bytes or the new ones, also after a power cut:
-/// temporary file in the same directory, fsync, rename, fsync of the directory. Mode and owner are kept; a new file
+/// temporary file in the same directory, fsync, rename, fsync of the directory. Mode (but for set-id bits) and owner are kept; a new file
 /// gets the mode that the umask leaves of 0666. A symbolic link becomes a file, as with `sed -i`.
 pub fn replace_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = beside(path, ".new");
@@ -179,7 +243,7 @@ fn write_like(path: &Path, model: &Path, bytes: &[u8]) -> Result<()> {
         if (ours.uid(), ours.gid()) != (original.uid(), original.gid()) {
             fchown(&file, Some(original.uid()), Some(original.gid())).map_err(failed)?;
         }
-        let mode = fs::Permissions::from_mode(original.mode() & 0o7777);
+        let mode = fs::Permissions::from_mode(original.mode() & 0o777);
         file.set_permissions(mode).map_err(failed)?;
     }
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
@@ -195,7 +259,9 @@ pub struct Appender {
 impl Appender {
     /// Opens a log file, creating it (mode 0666 less the umask) and its directory where they are missing.
     pub fn open(path: &Path) -> Result<Appender> {
-        let open = || OpenOptions::new().append(true).create(true).mode(0o666).open(path);
+        // O_NONBLOCK: a fifo must not wait for a reader.
+        let flags = nix::libc::O_NONBLOCK;
+        let open = || OpenOptions::new().append(true).create(true).mode(0o666).custom_flags(flags).open(path);
         let file = match open() {
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 if let Some(parent) = path.parent() {
@@ -217,7 +283,11 @@ impl Appender {
 
 /// Overwrites a file in place, as a shell's `>` does: for files of the test host that no one polls.
 pub fn overwrite(path: &Path, bytes: &[u8]) -> Result<()> {
-    fs::write(path, bytes).map_err(|e| Error::io("write", path, &e))
+    let mut options = OpenOptions::new();
+    // O_NONBLOCK: a fifo must not wait for a reader.
+    options.write(true).create(true).truncate(true).mode(0o666).custom_flags(nix::libc::O_NONBLOCK);
+    let written = options.open(path).and_then(|mut file| file.write_all(bytes));
+    written.map_err(|e| Error::io("write", path, &e))
 }
 
 /// Renames a file or directory and makes that durable.

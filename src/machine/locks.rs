@@ -2,14 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fs2::FileExt;
 
 use crate::error::{Error, Result};
-use crate::machine::clock;
+use crate::machine::{clock, files};
 
 /// How long to wait for a lock that another run holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,8 @@ impl Lock {
     /// would let two runs hold it). Its content says who holds it and since when. The descriptor is close-on-exec, so
     /// that no started service keeps the lock (defect 22).
     ///
-    /// Fails with exit 75 when another run still holds it at the end of the wait.
+    /// Fails with exit 75 when another run still holds it at the end of the wait; and when the path is a link or no regular
+    /// file: whoever may write to the directory must not choose the file into which the owner is noted.
     pub fn take(path: &Path, wait: Wait) -> Result<Lock> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -39,8 +40,13 @@ impl Lock {
             .create(true)
             .truncate(false)
             .mode(0o644)
+            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
             .open(path)
-            .map_err(|e| Error::io("open the lock", path, &e))?;
+            .map_err(|e| files::not_followed("open the lock", path, &e))?;
+        let metadata = file.metadata().map_err(|e| Error::io("open the lock", path, &e))?;
+        if !metadata.is_file() {
+            return Err(files::not_regular(path));
+        }
         let asked = Instant::now();
         loop {
             match FileExt::try_lock_exclusive(&file) {
@@ -57,8 +63,11 @@ impl Lock {
         }
         let owner = format!("pid {} since {}\n", std::process::id(), clock::now().date_words());
         // The owner's note is for people; a full disk must not stop the run that may be about to free it.
-        let noted =
-            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(owner.as_bytes()));
+        // Nor is it written to a file that has another name elsewhere.
+        let noted = match metadata.nlink() {
+            1 => file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(owner.as_bytes())),
+            _ => Ok(()),
+        };
         if let Err(error) = noted {
             log::debug!("cannot note the owner in {}: {error}", path.display());
         }

@@ -85,7 +85,9 @@ fn survey_below(root: &Path, path: PathBuf, entries: &mut Vec<Entry>) -> Result<
 
 /// The bytes of a tree's regular files.
 pub fn total_bytes(entries: &[Entry]) -> u64 {
-    entries.iter().filter(|e| e.kind == Kind::File).map(|e| e.identity.size).sum()
+    let sizes = entries.iter().filter(|e| e.kind == Kind::File).map(|e| e.identity.size);
+    // Sparse files may claim more than there is in the world.
+    sizes.fold(0, u64::saturating_add)
 }
 
 /// The first entry that must not be published: a device, fifo or socket, or a symbolic link that leaves the tree.
@@ -103,14 +105,17 @@ pub fn first_written_after(entries: &[Entry], instant_ns: i128) -> Option<&Entry
     written().find(|entry| entry.kind != Kind::Directory).or_else(|| written().next())
 }
 
-/// Whether a link at `path`, relative to the tree's root, points outside the tree, as far as the text tells.
+/// Whether a link at `path`, relative to the tree's root, may lead outside the tree. It goes up from a real directory, at
+/// most to the root, and then only down: behind a name, which may be a link to a directory further up, a `..` is not
+/// taken. So no chain of such links leaves the tree.
 fn leaves_the_tree(path: &Path, target: &Path) -> bool {
-    let mut depth = path.components().count() - 1;
+    let mut up = path.components().count() - 1;
+    let mut goes_down = false;
     for component in target.components() {
         match component {
-            Component::Normal(_) => depth += 1,
+            Component::Normal(_) => goes_down = true,
             Component::CurDir => {}
-            Component::ParentDir if depth > 0 => depth -= 1,
+            Component::ParentDir if up > 0 && !goes_down => up -= 1,
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => return true,
         }
     }
@@ -160,7 +165,9 @@ fn copy_entry(source: &Path, entry: &Entry, destination: &Path) -> Result<Option
                 .mode(entry.mode & 0o777)
                 .open(destination)
                 .map_err(failed)?;
-            let (digest, size) = read_through(from, source, |chunk| (&to).write_all(chunk).map_err(failed))?;
+            let size = entry.identity.size;
+            let (digest, size) =
+                read_through(from, source, size, |chunk| (&to).write_all(chunk).map_err(failed))?;
             Ok(Some(FileFacts { digest, mode: entry.mode & 0o777, size }))
         }
         (Kind::Link | Kind::Special, _) => {
@@ -170,9 +177,12 @@ fn copy_entry(source: &Path, entry: &Entry, destination: &Path) -> Result<Option
 }
 
 /// Reads a file to its end, handing every chunk on. Returns its digest and its size in bytes.
+///
+/// Fails when it has more bytes than it had when it was surveyed: it may grow as fast as it is read.
 fn read_through(
     mut file: File,
     path: &Path,
+    surveyed: u64,
     mut hand_on: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<(Digest, u64)> {
     let mut hasher = blake3::Hasher::new();
@@ -185,6 +195,12 @@ fn read_through(
             Err(e) => return Err(Error::io("read", path, &e)),
         };
         hasher.update(&chunk[..length]);
+        if hasher.count() > surveyed {
+            let path = path.display();
+            return Err(Error::failed(format!(
+                "{path} grows while it is read; let its writer end, then try again"
+            )));
+        }
         hand_on(&chunk[..length])?;
     }
     Ok((Digest(*hasher.finalize().as_bytes()), hasher.count()))
@@ -195,7 +211,8 @@ pub fn digest(root: &Path, entries: &[Entry]) -> Result<Files> {
     let mut files = Files::new();
     for entry in entries.iter().filter(|entry| entry.kind == Kind::File) {
         let path = root.join(&entry.path);
-        let (digest, size) = read_through(open_without_following(&path)?, &path, |_| Ok(()))?;
+        let (digest, size) =
+            read_through(open_without_following(&path)?, &path, entry.identity.size, |_| Ok(()))?;
         let facts = FileFacts { digest, mode: entry.mode & 0o777, size };
         files.insert(entry.path.as_os_str().as_bytes().to_vec(), facts);
     }
@@ -217,6 +234,10 @@ pub fn make_durable(path: &Path) -> Result<()> {
 /// When something below a directory was last written, the directory itself included; `None` where it is missing.
 pub fn last_written(dir: &Path) -> Result<Option<SystemTime>> {
     let Some(own) = files::facts(dir)? else { return Ok(None) };
+    if own.kind != Kind::Directory {
+        // A link may lead to the root of all files.
+        return Ok(Some(own.modified));
+    }
     let below = survey(dir)?.iter().map(|entry| entry.identity.modified_ns).max().unwrap_or(i128::MIN);
     let newest_ns = below.max(own.identity.modified_ns).max(0);
     let newest = Duration::from_nanos(u64::try_from(newest_ns).unwrap_or(u64::MAX));
@@ -284,6 +305,9 @@ mod tests {
             ("lib/a.so", "/etc/passwd", true),
             ("a", "..", true),
             ("a", "b/../../c", true),
+            // Where lib/b is a link to lib/.., this is ../x.
+            ("lib/a/c", "../b/../x", true),
+            ("lib/a/c", ".././../x/./y", false),
         ] {
             assert_eq!(leaves_the_tree(Path::new(path), Path::new(target)), leaves, "{path} -> {target}");
         }

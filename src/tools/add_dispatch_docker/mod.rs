@@ -8,7 +8,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::layout::{self, Monitor};
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::locks::{Lock, Wait};
@@ -23,7 +23,7 @@ use decide::{Action, Observed};
 const PROGRAM: &str = "add_dispatch_docker";
 
 /// The largest registry that is edited, in bytes: a stanza has about 400.
-const REGISTRY_LIMIT: u64 = 1 << 30;
+const REGISTRY_LIMIT: u64 = 64 << 20;
 
 /// How long another edit is waited for without --wait: it takes milliseconds.
 const LOCK_WAIT: Wait = Wait::AtMost(Duration::from_secs(10));
@@ -61,6 +61,7 @@ fn check_mounted(monitor: &Monitor) -> Result<()> {
 }
 
 fn observe(monitor: &Monitor, request: &Request) -> Result<Observed> {
+    check_within(monitor, request)?;
     let mut missing_directories = decide::directories(monitor, request);
     missing_directories.retain(|dir| !files::is_directory(dir));
     let service_conf = monitor.service(&request.model).dir.join("config_1/service.conf");
@@ -74,6 +75,18 @@ fn observe(monitor: &Monitor, request: &Request) -> Result<Observed> {
     })
 }
 
+/// Whoever may write to the directories of all models must not choose where those of this one are created.
+fn check_within(monitor: &Monitor, request: &Request) -> Result<()> {
+    let (upload, service) = (monitor.upload(&request.model), monitor.service(&request.model));
+    for dir in ["lib", "data"] {
+        files::check_within(&monitor.uploads(), &upload.dir.join(dir))?;
+    }
+    for path in ["config_1/service.conf", "plugin"] {
+        files::check_within(&monitor.services(), &service.dir.join(path))?;
+    }
+    Ok(())
+}
+
 fn apply(action: &Action) -> Result<()> {
     match action {
         Action::CreateDirectory(path) => files::create_directories(path),
@@ -84,7 +97,7 @@ fn apply(action: &Action) -> Result<()> {
             files::replace_atomically(path, bytes)
         }
         Action::Say(line) => {
-            terminal::say(line);
+            terminal::say(one_line(line));
             Ok(())
         }
     }

@@ -67,6 +67,7 @@ fn tick(monitor: &Monitor, target: &Target, wait: Wait, say: Say) -> Result<()> 
     if !site.has_work()? {
         return check_registered(&site, target);
     }
+    site.check_within()?;
     let _lock = Lock::take(&site.service.lock(), wait)?;
     let dispatched = site.journal()?.map(|journal| journal.success);
     apply::settle_removal(dispatched, &site)?;

@@ -50,35 +50,50 @@ impl<'a> Site<'a> {
             || self.journal()?.is_some_and(|journal| journal.phase != Phase::Announced))
     }
 
+    /// Fails where a link leads out of the model's directories, or these out of those of all models: an unprivileged daemon
+    /// writes to them, and what it may not read or write itself must not be reached through it.
+    pub fn check_within(&self) -> Result<()> {
+        files::check_within(&self.monitor.uploads(), &self.upload.dir)?;
+        files::check_within(&self.monitor.services(), &self.service.dir)?;
+        for dir in [self.service.versions(), self.service.manifests()] {
+            files::check_within(&self.service.dir, &dir)?;
+        }
+        Ok(())
+    }
+
     /// The upgrade in flight.
     pub fn status(&self) -> Result<Option<Status>> {
         let path = self.service.status();
         let Some(facts) = files::facts(&path)? else { return Ok(None) };
-        let content = files::read_if_exists(&path, MARKER_LIMIT)?.unwrap_or_default();
+        let content = files::read_without_following(&path, MARKER_LIMIT)?.unwrap_or_default();
         Ok(Some(Status { age: clock::age_of(facts.modified), version: Version::announced_in(&content) }))
     }
 
     fn success(&self) -> Result<Option<Success>> {
         let path = self.upload.success();
         let Some(facts) = files::facts(&path)? else { return Ok(None) };
-        let content = files::read_if_exists(&path, MARKER_LIMIT)?.unwrap_or_default();
+        let content = files::read_without_following(&path, MARKER_LIMIT)?.unwrap_or_default();
         let announces = Version::announced_in(&content);
         Ok(Some(Success { identity: facts.identity, age: clock::age_of(facts.modified), announces, content }))
     }
 
     /// What an earlier run left; `None` where there is nothing readable.
     pub fn journal(&self) -> Result<Option<Journal>> {
-        let content = files::read_if_exists(&self.service.journal(), MARKER_LIMIT)?;
+        let content = files::read_without_following(&self.service.journal(), MARKER_LIMIT)?;
         Ok(content.and_then(|bytes| Journal::parse(&bytes)))
     }
 
     /// Every `config_*/service.conf`. legacy: dispatch.sh, `"$service"/config_*/service.conf`
     fn configurations(&self) -> Result<Vec<Configuration>> {
         let mut configurations = Vec::new();
+        // For all of them together: there may be any number.
+        let mut left = CONFIGURATION_LIMIT;
         for name in files::names_in(&self.service.dir)? {
             if name.as_encoded_bytes().starts_with(b"config_") {
                 let path = self.service.dir.join(name).join("service.conf");
-                if let Some(bytes) = files::read_if_exists(&path, CONFIGURATION_LIMIT)? {
+                files::check_within(&self.service.dir, &path)?;
+                if let Some(bytes) = files::read_if_exists(&path, left)? {
+                    left -= bytes.len() as u64;
                     configurations.push(Configuration { path, bytes });
                 }
             }
@@ -131,7 +146,7 @@ impl<'a> Site<'a> {
 
     fn upload_manifest(&self) -> Result<UploadManifest> {
         let path = self.upload.manifest();
-        Ok(match files::read_if_exists(&path, MANIFEST_LIMIT)?.map(|bytes| Manifest::parse(&bytes)) {
+        Ok(match files::read_without_following(&path, MANIFEST_LIMIT)?.map(|bytes| Manifest::parse(&bytes)) {
             None => UploadManifest::Absent,
             Some(Ok(manifest)) => UploadManifest::Present(manifest),
             Some(Err(refusal)) => UploadManifest::Unreadable(refusal.in_file(&path)),
@@ -147,8 +162,10 @@ impl<'a> Site<'a> {
 
     fn published(&self, version: &Version) -> Result<Published> {
         let dir = self.service.version(version);
-        if files::facts(&dir)?.is_none() {
-            return Ok(Published::Absent);
+        match files::facts(&dir)?.map(|facts| facts.kind) {
+            None => return Ok(Published::Absent),
+            Some(Kind::Directory) => {}
+            Some(_) => return Ok(Published::Other),
         }
         if trees::same_content(&self.upload.dir, &dir)? {
             return Ok(Published::SameAsUpload);
@@ -177,8 +194,12 @@ impl<'a> Site<'a> {
 
     /// The member list: conf/MODEL.env.sh, otherwise the uploaded env.sh (contract section 2).
     fn members(&self, target: &Target) -> Members {
-        for path in [self.monitor.member_list(&target.model), self.upload.env_sh()] {
-            let content = match files::read_if_exists(&path, CONFIGURATION_LIMIT) {
+        let lists = [
+            (self.monitor.member_list(&target.model), files::read_if_exists as ReadFile),
+            (self.upload.env_sh(), files::read_without_following),
+        ];
+        for (path, read) in lists {
+            let content = match read(&path, CONFIGURATION_LIMIT) {
                 Ok(Some(content)) => content,
                 Ok(None) => continue,
                 Err(error) => return Members::Unreadable(error),
@@ -196,9 +217,15 @@ impl<'a> Site<'a> {
         Members::Unknown
     }
 
+    fn report_of(&self, member: &Address) -> Result<Option<Vec<u8>>> {
+        let path = self.service.report(member);
+        files::check_within(&self.service.dir, &path)?;
+        files::read_without_following(&path, MARKER_LIMIT)
+    }
+
     /// What a member reported; a report that cannot be read counts as none.
     fn report(&self, member: Address) -> (Address, Option<Vec<u8>>) {
-        let content = files::read_if_exists(&self.service.report(&member), MARKER_LIMIT);
+        let content = self.report_of(&member);
         (
             member,
             content.unwrap_or_else(|error| {
@@ -219,8 +246,10 @@ fn of_another_push(entries: &[Entry], success: Option<Identity>) -> Option<PathB
         None => Some(name.to_path_buf()),
     }
 }
+/// Reads a file that may be missing.
+type ReadFile = fn(&Path, u64) -> Result<Option<Vec<u8>>>;
 
 fn has_library(entries: &[Entry], target: &Target) -> bool {
-    let library = std::path::Path::new("lib").join(&target.so_name);
+    let library = Path::new("lib").join(&target.so_name);
     entries.iter().any(|entry| entry.path == library && matches!(entry.kind, Kind::File | Kind::Link))
 }
