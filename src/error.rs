@@ -79,7 +79,7 @@ impl Error {
 }
 
 /// The system's words for an error, without Rust's "(os error 13)".
-fn io_cause(error: &io::Error) -> String {
+pub(crate) fn io_cause(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(end) => text[..end].to_lowercase(),
@@ -87,13 +87,33 @@ fn io_cause(error: &io::Error) -> String {
     }
 }
 
+/// More than this, in characters, nobody reads: the middle is left out. The manual's list of a hundred addresses has 1500.
+const LONGEST: usize = 8000;
+/// How much of the end is kept, where it is said what to do.
+const END: usize = 1000;
+
+/// A text as one line of a log or a terminal: control characters are shown escaped, and the middle of a hostile name is left out.
+pub fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    let show = |c: char, line: &mut String| match c.is_control() {
+        true => line.extend(c.escape_default()),
+        false => line.push(c),
+    };
+    match text.chars().count() {
+        length if length > LONGEST => {
+            text.chars().take(LONGEST - END).for_each(|c| show(c, &mut line));
+            line.push_str(" \u{2026} ");
+            text.chars().skip(length - END).for_each(|c| show(c, &mut line));
+        }
+        _ => text.chars().for_each(|c| show(c, &mut line)),
+    }
+    line
+}
+
 impl fmt::Display for Error {
     /// Always one line: names that hold control characters are shown escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.message.chars() {
-            if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
-        }
-        Ok(())
+        f.write_str(&one_line(&self.message))
     }
 }
 
@@ -106,6 +126,12 @@ mod tests {
     #[test]
     fn an_error_is_one_line_whatever_it_quotes() {
         assert_eq!(Error::failed("no model a\nb").to_string(), "no model a\\nb");
+    }
+
+    #[test]
+    fn of_a_line_that_fills_the_screen_the_begin_and_the_end_are_shown() {
+        let line = Error::failed(format!("f:1: {}; remove it", "x".repeat(1 << 20))).to_string();
+        assert!(line.starts_with("f:1: xxx") && line.ends_with("x; remove it") && line.len() < 10_000);
     }
 
     #[test]

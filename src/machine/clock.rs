@@ -1,10 +1,16 @@
 //! The clock: local time, ages and pauses.
 
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, FixedOffset};
+use tz::timezone::TimeZoneSettings;
 
+use crate::machine::files;
 use crate::time::{LocalTime, Seconds};
+
+/// The largest description of a time zone that is read, in bytes: they have some kilobytes.
+const ZONE_LIMIT: u64 = 1 << 20;
 
 /// The local time now, by `TZ` or /etc/localtime as the C library reads them; UTC if neither can be read.
 pub fn now() -> LocalTime {
@@ -30,10 +36,13 @@ fn local_time(instant: SystemTime) -> LocalTime {
 
 /// The offset east of UTC in seconds, and the zone's abbreviation.
 fn local_zone(unix_seconds: i64) -> Option<(i32, String)> {
+    // TZ may name any file, one that never ends too.
+    let read = |path: &str| Ok(files::read(Path::new(path), ZONE_LIMIT)?);
+    let settings = TimeZoneSettings::new(TimeZoneSettings::DEFAULT_DIRECTORIES, read);
     let zone = match std::env::var("TZ") {
         Ok(name) if name.is_empty() => return None,
-        Ok(name) => tz::TimeZone::from_posix_tz(&name).ok()?,
-        Err(_) => tz::TimeZone::local().ok()?,
+        Ok(name) => settings.parse_posix_tz(&name).ok()?,
+        Err(_) => settings.parse_local().ok()?,
     };
     let kind = zone.find_local_time_type(unix_seconds).ok()?;
     Some((kind.ut_offset(), kind.time_zone_designation().to_owned()))
@@ -42,7 +51,7 @@ fn local_zone(unix_seconds: i64) -> Option<(i32, String)> {
 /// How long ago an instant was; negative when it lies in the future. In whole seconds, as `date +%s` minus
 /// `stat -c %Y` is.
 pub fn age_of(modified: SystemTime) -> Seconds {
-    Seconds(unix_seconds(SystemTime::now()) - unix_seconds(modified))
+    Seconds(unix_seconds(SystemTime::now()).saturating_sub(unix_seconds(modified)))
 }
 
 fn unix_seconds(instant: SystemTime) -> i64 {

@@ -8,13 +8,16 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io_cause};
 
 /// How much of a program's output is kept.
 const OUTPUT_LIMIT: u64 = 1 << 20;
+
+/// How long the end of the output is waited for once a program has ended.
+const OUTPUT_GRACE: Duration = Duration::from_secs(5);
 
 /// A finished program.
 #[derive(Debug)]
@@ -43,18 +46,15 @@ pub fn run(program: &str, arguments: &[OsString], input: &[u8], limit: Duration)
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| cannot_start(program, &e))?;
-    let feeder = child.stdin.take().map(|mut stdin| {
+    if let Some(mut stdin) = child.stdin.take() {
         let input = input.to_vec();
         // A program that ends early closes its end; its exit status tells why.
-        thread::spawn(move || drop(stdin.write_all(&input)))
-    });
-    let stdout = child.stdout.take().map(collect);
-    let stderr = child.stderr.take().map(collect);
-    let status = wait(child, program, limit, Target::Process)?;
-    if let Some(feeder) = feeder {
-        let _ = feeder.join();
+        in_background(move || drop(stdin.write_all(&input)))?;
     }
-    Ok(Finished { status, stdout: joined(stdout), stderr: joined(stderr) })
+    let stdout = child.stdout.take().map(collect).transpose()?;
+    let stderr = child.stderr.take().map(collect).transpose()?;
+    let status = wait(child, program, limit, Target::Process)?;
+    Ok(Finished { status, stdout: collected(stdout), stderr: collected(stderr) })
 }
 
 /// Runs one of the site's own command lines with `sh -c`, its output going where ours goes, in a process group of its
@@ -64,7 +64,9 @@ pub fn run(program: &str, arguments: &[OsString], input: &[u8], limit: Duration)
 pub fn run_command_line(line: &OsStr, limit: Duration) -> Result<()> {
     log::debug!("run sh -c {line:?}");
     close_inherited_files_on_exec();
-    let child = Command::new("/bin/sh")
+    let mut command = Command::new("/bin/sh");
+    with_default_size_limit(&mut command);
+    let child = command
         .arg("-c")
         .arg(line)
         .stdin(Stdio::null())
@@ -107,6 +109,24 @@ fn die_with_us(command: &mut Command) {
     }
 }
 
+/// Takes a write beyond the user's limit of file sizes (`ulimit -f`) for an error like others, to be reported, and not for the
+/// end of this process.
+#[allow(unsafe_code)]
+pub fn report_size_limit() {
+    // SAFETY: no handler is installed that could run.
+    let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
+}
+
+/// Gives a program back what [`report_size_limit`] changed.
+#[allow(unsafe_code)]
+fn with_default_size_limit(command: &mut Command) {
+    // SAFETY: the call takes integers, allocates nothing and locks nothing, as is needed between fork and exec.
+    unsafe {
+        command
+            .pre_exec(|| signal(Signal::SIGXFSZ, SigHandler::SigDfl).map(drop).map_err(std::io::Error::from));
+    }
+}
+
 /// Marks every file above standard error to be closed in started programs, also those that we were started with.
 #[allow(unsafe_code)]
 fn close_inherited_files_on_exec() {
@@ -121,21 +141,30 @@ fn cannot_start(program: &str, error: &std::io::Error) -> Error {
         std::io::ErrorKind::NotFound => "; install it, or add its directory to PATH",
         _ => "",
     };
-    Error::failed(format!("cannot start {program}: {error}{remedy}"))
+    Error::failed(format!("cannot start {program}: {}{remedy}", io_cause(error)))
 }
 
-fn collect(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
+/// Keeps what a program writes, until it is asked for.
+fn collect(mut stream: impl Read + Send + 'static) -> Result<mpsc::Receiver<Vec<u8>>> {
+    let (ended, end) = mpsc::channel();
+    in_background(move || {
         let mut kept = Vec::new();
         let _ = (&mut stream).take(OUTPUT_LIMIT).read_to_end(&mut kept);
         // The rest is read and dropped, so that the program is not stopped by a full pipe.
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
-        kept
-    })
+        drop(ended.send(kept));
+    })?;
+    Ok(end)
 }
 
-fn joined(collector: Option<thread::JoinHandle<Vec<u8>>>) -> Vec<u8> {
-    collector.and_then(|thread| thread.join().ok()).unwrap_or_default()
+/// What a program that has ended wrote; nothing where a process that it left behind holds its output open.
+fn collected(output: Option<mpsc::Receiver<Vec<u8>>>) -> Vec<u8> {
+    output.and_then(|output| output.recv_timeout(OUTPUT_GRACE).ok()).unwrap_or_default()
+}
+
+fn in_background(work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let started = thread::Builder::new().spawn(work);
+    started.map(drop).map_err(|e| Error::failed(format!("cannot start a thread: {}", io_cause(&e))))
 }
 
 /// Whom to kill when the time is up.
@@ -153,7 +182,7 @@ fn wait(
 ) -> Result<ExitStatus> {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
     let (ended, end) = mpsc::channel();
-    thread::spawn(move || drop(ended.send(child.wait())));
+    in_background(move || drop(ended.send(child.wait())))?;
     let status = match end.recv_timeout(limit) {
         Ok(status) => status,
         Err(_) => {

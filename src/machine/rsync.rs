@@ -72,6 +72,8 @@ pub enum Transfer {
         from: Remote,
         /// The local file.
         to: PathBuf,
+        /// The most bytes that are fetched: a larger file is left out, as a link is, without a failure.
+        limit: u64,
     },
     /// Makes a local directory hold exactly what a remote one holds.
     FetchDirectory {
@@ -254,7 +256,8 @@ fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<Os
             arguments.extend(["--stats", "--ignore-times", "--"].map(OsString::from));
             arguments.extend([local(from), url(to)]);
         }
-        Transfer::FetchFile { from, to } => {
+        Transfer::FetchFile { from, to, limit } => {
+            arguments.push(format!("--max-size={limit}").into());
             arguments.extend(["--stats", "--ignore-times", "--"].map(OsString::from));
             arguments.extend([url(from), local(to)]);
         }

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 
 use crate::error::{Error, Result};
 use crate::machine::locks::Wait;
-use crate::machine::terminal;
+use crate::machine::{processes, terminal};
 
 pub mod add_dispatch_docker;
 pub mod autoupdate_toggle;
@@ -21,6 +21,7 @@ pub mod service_polling;
 /// and picks the exit code (contract section 4).
 fn start<Cli: Parser>(program: &str, run: impl FnOnce(Cli) -> Result<()>) -> ExitCode {
     terminal::start_diagnostics();
+    processes::report_size_limit();
     let failure = match parse::<Cli>(program, std::env::args_os()) {
         Parsed::Request(cli) => run(cli).err(),
         Parsed::Help(text) => {

@@ -94,7 +94,8 @@ impl RsyncdConf {
                 _ => {}
             }
         }
-        Ok(found.map(|(at, value)| (value.iter().map(|c| c.byte).collect(), line_number(&self.source, at))))
+        let line_of = |at| Source::new(&self.source).line_of(at);
+        Ok(found.map(|(at, value)| (value.iter().map(|c| c.byte).collect(), line_of(at))))
     }
 
     /// The lists in force for a module.

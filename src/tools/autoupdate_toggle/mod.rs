@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Result, one_line};
 use crate::layout;
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::locks::{Lock, Wait};
@@ -92,7 +92,7 @@ fn apply(action: &Action, file: &Path) -> Result<()> {
     match action {
         Action::Replace(bytes) => files::replace_atomically(file, bytes),
         Action::Say(line) => {
-            terminal::say(line);
+            terminal::say(one_line(line));
             Ok(())
         }
     }

@@ -15,7 +15,10 @@ use crate::machine::{clock, environment, terminal};
 use crate::tools::dispatch::cli::Target;
 
 /// The largest registry that is read, in bytes: a stanza has about 400.
-const REGISTRY_LIMIT: u64 = 1 << 30;
+const REGISTRY_LIMIT: u64 = 64 << 20;
+
+/// How many lines that cannot be read are named; the others are counted.
+const NAMED: usize = 100;
 
 /// Does every stanza. What cannot be read or fails is reported, and the others go on; the gravest failure is the run's.
 pub fn run(monitor: &Monitor, registry: Option<PathBuf>, wait: Wait) -> Result<()> {
@@ -25,11 +28,12 @@ pub fn run(monitor: &Monitor, registry: Option<PathBuf>, wait: Wait) -> Result<(
     let _lock = Lock::take(&layout::tick_lock_of(&path), wait)?;
     let now = clock::now();
     let registry = Registry::parse(&source, &Context { environment: &environment::variable, now: &now });
-    let mut tick = Tick { monitor, path: &path, wait, logs: Logs::beside(&path), problems: Vec::new() };
+    let mut tick =
+        Tick { monitor, path: &path, wait, logs: Logs::beside(&path), problems: Vec::new(), unreadable: 0 };
     for step in registry.steps() {
         tick.step(step);
     }
-    summary(&tick.problems)
+    summary(&tick.problems, tick.unreadable)
 }
 
 /// One run over the registry.
@@ -39,6 +43,8 @@ struct Tick<'a> {
     wait: Wait,
     logs: Logs,
     problems: Vec<Exit>,
+    /// How many lines could not be read.
+    unreadable: usize,
 }
 
 impl Tick<'_> {
@@ -50,7 +56,13 @@ impl Tick<'_> {
                     self.report(None, error);
                 }
             }
-            Step::Unreadable(refusal) => self.report(None, refusal.in_file(self.path)),
+            Step::Unreadable(refusal) => {
+                self.unreadable += 1;
+                match self.unreadable <= NAMED {
+                    true => self.report(None, refusal.in_file(self.path)),
+                    false => self.problems.push(Exit::Usage),
+                }
+            }
             Step::Dispatch { line, model, prefix, so_name, log } => {
                 let place = || format!("{}:{line}", self.path.display());
                 match Target::parse(model, prefix, so_name) {
@@ -114,7 +126,7 @@ impl Logs {
 }
 
 /// Every problem was reported already: what remains is the exit code.
-fn summary(problems: &[Exit]) -> Result<()> {
+fn summary(problems: &[Exit], unreadable: usize) -> Result<()> {
     match problems.iter().max() {
         None => Ok(()),
         Some(&exit) => {
@@ -122,7 +134,11 @@ fn summary(problems: &[Exit]) -> Result<()> {
                 1 => "1 problem".to_owned(),
                 many => format!("{many} problems"),
             };
-            Err(Error::with_exit(exit, format!("{count}, see above; the other models are done")))
+            let see = match unreadable > NAMED {
+                true => format!("see above (of {unreadable} lines that cannot be read, the first {NAMED})"),
+                false => "see above".to_owned(),
+            };
+            Err(Error::with_exit(exit, format!("{count}, {see}; the other models are done")))
         }
     }
 }

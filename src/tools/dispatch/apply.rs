@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::formats::manifest::{Manifest, More};
 use crate::identity::Identity;
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
@@ -89,13 +89,13 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
             }
         }
         Action::Publish(version) => files::rename(&service.staging(version), &service.version(version))?,
-        Action::ReplaceConfiguration(replacement) => replace_configuration(replacement)?,
+        Action::ReplaceConfiguration(replacement) => replace_configuration(replacement, site)?,
         Action::RemoveSuccess(identity) => remove_success(*identity, site)?,
         Action::RemoveStatus(version) => remove_status(version.as_ref(), site)?,
         Action::TakeBack(version) => take_back(version, site)?,
         Action::RestoreSuccess(content) => drop(files::create_exclusively(&site.upload.success(), content)?),
         Action::RemoveJournal => files::remove_if_exists(&service.journal())?,
-        Action::Say(line) => say(line)?,
+        Action::Say(line) => say(&one_line(line))?,
         Action::Fail(error) => return Err(error.clone()),
     }
     Ok(Next::GoOn)
@@ -105,7 +105,8 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
 fn stage(version: &Version, expected: Option<&Manifest>, site: &Site, entries: &[Entry]) -> Result<()> {
     let staging = site.service.staging(version);
     files::remove_tree(&staging)?;
-    files::create_directories(&staging)?;
+    files::create_directories(&site.service.versions())?;
+    files::create_new_directory(&staging)?;
     // `success` first: a script's check may remove it at any moment.
     let (success, others): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(is_success);
     let copied = trees::copy(&site.upload.dir, &[success, others.clone()].concat(), &staging)?;
@@ -129,9 +130,8 @@ fn seal(version: &Version, files: Files, expected: Option<&Manifest>, site: &Sit
         )));
     }
     let path = site.service.manifest(version);
-    if let Some(dir) = path.parent() {
-        files::create_directories(dir)?;
-    }
+    files::create_directories(&site.service.manifests())?;
+    site.check_within()?;
     let manifest = Manifest { version: version.clone(), files };
     files::replace_atomically(&path, &manifest.render())
 }
@@ -163,7 +163,8 @@ fn take_back(version: &Version, site: &Site) -> Result<()> {
 }
 
 /// A service.conf that somebody has edited since it was read is not overwritten.
-fn replace_configuration(Replacement { path, before, after }: &Replacement) -> Result<()> {
+fn replace_configuration(Replacement { path, before, after }: &Replacement, site: &Site) -> Result<()> {
+    files::check_within(&site.service.dir, path)?;
     if files::read(path, CONFIGURATION_LIMIT)? != *before {
         let path = path.display();
         return Err(Error::failed(format!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{Result, one_line};
 use crate::formats::manifest::Manifest;
 use crate::layout::{Deploy, MANIFEST, PLUGIN_MODULE};
 use crate::machine::rsync::{self, Daemon, Limits, Remote, Statistics, Transfer};
@@ -72,7 +72,7 @@ fn act(action: &Action, deploy: &Deploy, settings: &Settings) -> Result<Statisti
             let send = |to: Remote| Transfer::SendFile { from: deploy.success(), to };
             transfer(settings, Limits::SMALL, &send, "success")?;
         }
-        Action::Warn(line) => terminal::complain(super::PROGRAM, line),
+        Action::Warn(line) => terminal::complain(super::PROGRAM, one_line(line)),
     }
     Ok(Statistics::default())
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::formats::manifest::{Manifest, More};
 use crate::layout::{MANIFESTS, Member, SERVICE_MODULE};
 use crate::machine::files::{self, MANIFEST_LIMIT};
@@ -68,7 +68,7 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
         }
         Action::RolledBack => files::remove_if_exists(&member.journal()),
         Action::Say(line) => {
-            terminal::say(format!("{}: {line}", settings.model));
+            terminal::say(format!("{}: {}", settings.model, one_line(line)));
             Ok(())
         }
     }
@@ -123,12 +123,16 @@ fn verify(version: &Version, fetched: &Path, member: &Member, settings: &Setting
     let path = member.incoming().join("manifest");
     let remote = format!("{}/{MANIFESTS}/{version}", settings.model);
     let from = Remote { module: SERVICE_MODULE, path: remote.clone() };
-    let fetch = Transfer::FetchFile { from, to: path.clone() };
+    let fetch = Transfer::FetchFile { from, to: path.clone(), limit: MANIFEST_LIMIT };
     if rsync::run_if_exists(&settings.daemon, &fetch, Limits::SMALL)?.is_none() {
         return Ok(());
     }
-    let manifest = Manifest::parse(&files::read(&path, MANIFEST_LIMIT)?)
-        .map_err(|refusal| refusal.in_file(Path::new(&remote)))?;
+    let Some(source) = files::read_if_exists(&path, MANIFEST_LIMIT)? else {
+        return Err(Error::failed(format!(
+            "the monitor's {remote} is no file of at most {MANIFEST_LIMIT} bytes; nothing was installed, push again"
+        )));
+    };
+    let manifest = Manifest::parse(&source).map_err(|refusal| refusal.in_file(Path::new(&remote)))?;
     let found = trees::digest(fetched, &trees::survey(fetched)?)?;
     match manifest.first_mismatch(&found, More::Refused) {
         None => Ok(()),

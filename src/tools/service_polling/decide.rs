@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::formats::service_conf;
+use crate::names::shown;
 use crate::version::Version;
 
 /// What an earlier poll left to be done after it installed a service.conf.
@@ -111,7 +112,7 @@ pub fn decide(observed: &Observed) -> Result<Plan> {
     let version = Version::of_directory(named).map_err(|_| {
         Error::failed(format!(
             "the monitor's service.conf has moduleversion={}, which names no version; push the model, or correct that line",
-            String::from_utf8_lossy(named)
+            shown(named)
         ))
     });
     if observed.installed.as_deref() == Some(&observed.fetched[..]) {

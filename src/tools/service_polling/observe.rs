@@ -117,14 +117,27 @@ fn own_address(path: &Path) -> Result<Address> {
 /// Fetches the monitor's service.conf and reads the installed one.
 pub fn observe(member: &Member, settings: &Settings) -> Result<Observed> {
     let incoming = member.incoming();
-    files::create_directories(&incoming)?;
+    // What a poll that died left there would be taken for what this one fetches.
+    files::remove_tree(&incoming)?;
+    incoming.parent().map_or(Ok(()), files::create_directories)?;
+    files::create_new_directory(&incoming)?;
     let to = incoming.join("service.conf");
     let from = Remote { module: SERVICE_MODULE, path: format!("{}/config_1/service.conf", settings.model) };
-    rsync::run(&settings.daemon, &Transfer::FetchFile { from, to: to.clone() }, Limits::SMALL)?;
+    rsync::run(
+        &settings.daemon,
+        &Transfer::FetchFile { from, to: to.clone(), limit: CONFIGURATION_LIMIT },
+        Limits::SMALL,
+    )?;
+    let Some(fetched) = files::read_if_exists(&to, CONFIGURATION_LIMIT)? else {
+        return Err(Error::failed(format!(
+            "{} has no file config_1/service.conf of at most {CONFIGURATION_LIMIT} bytes on the monitor; look at it there",
+            settings.model
+        )));
+    };
     let read = |path: &Path| files::read_if_exists(path, CONFIGURATION_LIMIT);
     let journal = read(&member.journal())?;
     Ok(Observed {
-        fetched: files::read(&to, CONFIGURATION_LIMIT)?,
+        fetched,
         installed: read(&member.service_conf())?,
         previous: read(&member.previous_service_conf())?,
         failed: read(&member.failed_service_conf())?,
