@@ -1,0 +1,337 @@
+//! The laws that every format keeps for every byte string. The fuzz targets search for one that breaks them; `cargo test`
+//! shows them the kept corpus (tests/corpus.rs). A law that is broken panics.
+#![allow(dead_code, reason = "a fuzz target uses one of the laws")]
+
+use std::collections::BTreeSet;
+
+use model_rollout::formats::Refusal;
+use model_rollout::formats::crontab::{Crontab, PAUSED, State};
+use model_rollout::formats::dispatchserver_sh::{Registry, StanzaState, Step};
+use model_rollout::formats::env_sh::EnvSh;
+use model_rollout::formats::manifest::{Manifest, More};
+use model_rollout::formats::rsyncd_conf::RsyncdConf;
+use model_rollout::formats::rsyncd_conf::access::{Meaning, Verdict};
+use model_rollout::formats::service_conf::{Announcement, announce, announces, value};
+use model_rollout::formats::shell::Context;
+use model_rollout::ip_range::IpRange;
+use model_rollout::names::{Address, ModelName, PluginName, Port};
+use model_rollout::time::{LocalTime, Seconds};
+use model_rollout::version::Version;
+
+mod dash;
+mod sed;
+
+/// What a law is called, and the law.
+pub type Law = (&'static str, fn(&[u8]));
+
+/// Every law, by the name of its fuzz target and of its corpus.
+pub const ALL: [Law; 9] = [
+    ("env_sh", env_sh),
+    ("env_sh_as_dash", env_sh_as_dash),
+    ("service_conf", service_conf),
+    ("service_conf_as_sed", service_conf_as_sed),
+    ("dispatchserver_sh", dispatchserver_sh),
+    ("rsyncd_conf", rsyncd_conf),
+    ("crontab", crontab),
+    ("manifest", manifest),
+    ("version", version),
+];
+
+/// Bytes for a failure's message: one line, to be copied into a table of regressions.
+fn shown(bytes: &[u8]) -> String {
+    format!("b\"{}\"", bytes.escape_ascii())
+}
+
+/// 1970-01-01 00:00:00 UTC.
+fn now() -> LocalTime {
+    LocalTime { instant: chrono::DateTime::default(), zone: "UTC".to_owned() }
+}
+
+/// The environment that texts are read in.
+const ENVIRONMENT: [(&str, &str); 3] = [("outer", "from outside"), ("odd", " *\\\t'\"$a `\n~"), ("empty", "")];
+
+fn environment(name: &[u8]) -> Option<Vec<u8>> {
+    let known = ENVIRONMENT.iter().find(|(known, _)| known.as_bytes() == name);
+    known.map(|(_, value)| value.as_bytes().to_vec())
+}
+
+/// A refusal names a place that is in the text, and says what to do.
+fn check_refusal(refusal: &Refusal, text: &[u8]) {
+    let line = text.split(|b| *b == b'\n').nth(refusal.line - 1).unwrap_or_else(|| panic!("{refusal}"));
+    assert!((1..=line.len() + 1).contains(&refusal.column), "{refusal} of {}", shown(text));
+    assert!(!refusal.what.is_empty() && !refusal.instead.is_empty(), "{refusal}");
+}
+
+fn read_env_sh(text: &[u8]) -> Result<EnvSh, Refusal> {
+    EnvSh::parse(text, &Context { environment: &environment, now: &now() })
+}
+
+/// Every name that a text could assign, what stands before a `=`, and some more. Names in capitals may be the shell's own.
+fn names(text: &[u8], env: &EnvSh) -> BTreeSet<String> {
+    let is_name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+    let mut names: BTreeSet<String> =
+        ["a", "b", "members", "outer", "odd", "empty", "unset"].map(str::to_owned).into();
+    for equals in text.iter().enumerate().filter(|(_, b)| **b == b'=').map(|(at, _)| at) {
+        let start = text[..equals].iter().rposition(|b| !is_name(b)).map_or(0, |at| at + 1);
+        let name = String::from_utf8_lossy(&text[start..equals]).into_owned();
+        let is_ordinary = env.get(&name).is_some() || name.chars().any(|c| c.is_ascii_lowercase());
+        if is_ordinary && !name.starts_with(|c: char| c.is_ascii_digit()) {
+            names.insert(name);
+        }
+    }
+    names
+}
+
+/// env.sh: what is read is rendered byte for byte; an edit gives its name the value and changes no other name's.
+pub fn env_sh(text: &[u8]) {
+    let before = match read_env_sh(text) {
+        Ok(env) => env,
+        Err(refusal) => return check_refusal(&refusal, text),
+    };
+    assert_eq!(shown(before.render()), shown(text));
+    let values: [(&str, &[u8]); 3] =
+        [("members", b"10.0.0.1,10.0.0.2"), ("moduleport", b"$a `b` \"c\" \\d 'e'\n#\xff"), ("a", b"")];
+    for (name, value) in values {
+        let mut edited = before.clone();
+        edited.set(name, value);
+        assert_eq!(edited.get(name).map(shown), Some(shown(value)));
+        let again = read_env_sh(edited.render());
+        assert_eq!(again.as_ref(), Ok(&edited), "{} became {}", shown(text), shown(edited.render()));
+        for other in names(text, &before).iter().filter(|other| *other != name) {
+            assert_eq!(edited.get(other), before.get(other), "{other} in {}", shown(edited.render()));
+        }
+    }
+}
+
+/// env.sh: every value is the one that dash gives.
+pub fn env_sh_as_dash(text: &[u8]) {
+    let Ok(env) = read_env_sh(text) else { return };
+    let names: Vec<String> = names(text, &env).into_iter().collect();
+    let value = |name: &String| {
+        let value = env.get(name).map(<[u8]>::to_vec).or_else(|| environment(name.as_bytes()));
+        value.unwrap_or_else(|| dash::UNSET.as_bytes().to_vec())
+    };
+    let ours: Vec<u8> = names.iter().flat_map(|name| [value(name), vec![0]].concat()).collect();
+    let theirs = dash::values(text, &names, &ENVIRONMENT);
+    // tests/laws_of_env_sh.rs compares dates.
+    if theirs.windows(dash::DATE.len()).any(|w| w == dash::DATE.as_bytes()) {
+        return;
+    }
+    assert_eq!(shown(&ours), shown(&theirs), "ours (left) and dash's of {}", shown(text));
+}
+
+const KEYS: [&str; 3] = ["moduleversion", "modulepath", "moduleconfig"];
+
+fn announcement() -> Announcement {
+    let [version, path, config] = sed::VALUES.map(str::to_owned);
+    Announcement { version, path, config }
+}
+
+/// service.conf: announcing twice is announcing once; what was announced is read back; no other line changes.
+pub fn service_conf(text: &[u8]) {
+    let announcement = announcement();
+    let Ok(once) = announce(text, &announcement) else {
+        assert!(!announces(text, &announcement));
+        return;
+    };
+    assert!(announces(&once, &announcement), "{}", shown(&once));
+    assert_eq!(announce(&once, &announcement).map(|twice| shown(&twice)), Ok(shown(&once)));
+    for (key, announced) in KEYS.iter().zip(sed::VALUES) {
+        assert_eq!(value(&once, key).map(shown), Some(shown(announced.as_bytes())), "{key} in {}", shown(&once));
+    }
+    let (before, after) = (text.split(|b| *b == b'\n'), once.split(|b| *b == b'\n'));
+    assert_eq!(before.clone().count(), after.clone().count());
+    for (before, after) in before.zip(after).filter(|(before, after)| before != after) {
+        let has_key = KEYS.iter().any(|key| before.windows(key.len()).any(|w| w == key.as_bytes()));
+        assert!(has_key, "{} became {}", shown(before), shown(after));
+    }
+}
+
+/// service.conf: every line becomes what sed makes of it, but those with blanks around the `=`, which sed does not see.
+pub fn service_conf_as_sed(text: &[u8]) {
+    let Ok(ours) = announce(text, &announcement()) else { return };
+    let Some(theirs) = sed::edited(text, &KEYS) else { return };
+    let (ours, theirs) = (ours.split(|b| *b == b'\n'), theirs.split(|b| *b == b'\n'));
+    assert_eq!(ours.clone().count(), theirs.clone().count());
+    for (line, (ours, theirs)) in text.split(|b| *b == b'\n').zip(ours.zip(theirs)) {
+        if !is_spaced(line) {
+            assert_eq!(shown(ours), shown(theirs), "ours (left) and sed's of {}", shown(line));
+        }
+    }
+}
+
+/// Whether a line sets a key with blanks around the `=`: `key = value` or `key= value`.
+fn is_spaced(line: &[u8]) -> bool {
+    let indent = line.iter().take_while(|b| matches!(b, b' ' | 9..=13)).count();
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    KEYS.iter().filter_map(|key| line[indent..].strip_prefix(key.as_bytes())).any(|rest| {
+        let before = rest.iter().take_while(|b| is_blank(Some(b))).count();
+        rest.get(before) == Some(&b'=') && (before > 0 || is_blank(rest.get(1)))
+    })
+}
+
+/// The registry: read and rendered whatever it holds; its steps come in the order of its lines; a stanza is appended byte
+/// for byte, and a registry that is read whole does the same with it behind, and the stanza too.
+pub fn dispatchserver_sh(text: &[u8]) {
+    let now = now();
+    let context = Context { environment: &environment, now: &now };
+    let registry = Registry::parse(text, &context);
+    assert_eq!(shown(registry.render()), shown(text));
+    let mut before = 0;
+    for step in registry.steps() {
+        let line = match step {
+            Step::Log { line, text, .. } => {
+                assert!(text.render(&now).ends_with(b"\n"));
+                *line
+            }
+            Step::Dispatch { line, .. } => *line,
+            Step::Unreadable(refusal) => {
+                check_refusal(refusal, text);
+                // It may name a place further down, where a quote is opened that is never closed.
+                continue;
+            }
+        };
+        assert!(line >= before, "{}", shown(text));
+        before = line;
+    }
+    let (Ok(model), Ok(plugin)) = (ModelName::parse(b"another"), PluginName::parse(b"p")) else { return };
+    let is_whole = !registry.steps().iter().any(|step| matches!(step, Step::Unreadable(_)));
+    let is_new = registry.stanza_of(&model).is_none();
+    let mut longer = registry.clone();
+    longer.append_stanza(&model, &plugin, "yuxiang8");
+    assert!(longer.render().starts_with(text));
+    // Behind a \ the first line of the stanza, a remark, continues the last line.
+    if is_whole && is_new && !text.ends_with(b"\\") && !text.ends_with(b"\\\n") {
+        let read = Registry::parse(longer.render(), &context);
+        assert_eq!(&read.steps()[..registry.steps().len()], registry.steps(), "{}", shown(text));
+        assert!(
+            matches!(read.stanza_of(&model), Some(StanzaState::Active { .. })) || context_is_spoilt(&read),
+            "{}",
+            shown(text)
+        );
+    }
+}
+
+/// Whether the appended stanza cannot be read because of a name that stands above it: logFile is not set, or a variable
+/// changes what `date` prints.
+fn context_is_spoilt(registry: &Registry) -> bool {
+    registry.steps().iter().any(|step| match step {
+        Step::Unreadable(refusal) => {
+            ["log file's name is empty", "date depends on", "would split or expand"]
+                .iter()
+                .any(|what| refusal.what.contains(what))
+        }
+        _ => false,
+    })
+}
+
+fn ranges(texts: &[&str]) -> Vec<IpRange> {
+    texts.iter().filter_map(|text| IpRange::parse(text.as_bytes()).ok()).collect()
+}
+
+fn denied(conf: &RsyncdConf) -> Vec<Meaning> {
+    let deny = conf.access(b"m").ok().and_then(|access| access.deny);
+    deny.map(|deny| deny.patterns).unwrap_or_default().into_iter().map(|p| p.meaning).collect()
+}
+
+/// How many bytes two texts share at their begin and, behind that, at their end.
+fn shared(a: &[u8], b: &[u8]) -> usize {
+    let begin = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let (a, b) = (&a[begin..], &b[begin..]);
+    begin + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
+}
+
+/// rsyncd.conf: denying inserts in one place exactly the addresses that were missing, once; another module does not see
+/// it; allowing again gives the original bytes back. What cannot be edited stays as it is.
+pub fn rsyncd_conf(text: &[u8]) {
+    for asked in [ranges(&["10.0.0.1"]), ranges(&["10.0.0.9", "10.0.1.0/24", "::1", "10.0.0.9"])] {
+        let mut conf = RsyncdConf::parse(text);
+        assert_eq!(shown(conf.render()), shown(text));
+        let admits = |conf: &RsyncdConf| conf.access(b"n").map(|access| access.verdict(&asked[0]) == Verdict::Admitted);
+        let other = admits(&conf);
+        let before = denied(&conf);
+        if conf.deny(b"m", &asked).is_err() {
+            assert_eq!(shown(conf.render()), shown(text));
+            continue;
+        }
+        let once = conf.render().to_vec();
+        assert_eq!(shared(text, &once), text.len(), "{} became {}", shown(text), shown(&once));
+        let mut expected = before.clone();
+        for meaning in asked.iter().copied().map(Meaning::Range) {
+            if !expected.contains(&meaning) {
+                expected.push(meaning);
+            }
+        }
+        assert_eq!(denied(&conf), expected, "{}", shown(&once));
+        assert_eq!(admits(&conf), other, "{}", shown(&once));
+        assert!(conf.deny(b"m", &asked).is_ok() && conf.render() == once);
+
+        let new: Vec<IpRange> =
+            asked.iter().copied().filter(|range| !before.contains(&Meaning::Range(*range))).collect();
+        assert!(conf.allow_again(b"m", &new).is_ok());
+        assert_eq!(shown(conf.render()), shown(text), "{} in between", shown(&once));
+    }
+}
+
+/// A crontab: pausing puts the mark in front of the one job, resuming takes it away, and nothing else changes.
+pub fn crontab(text: &[u8]) {
+    let mut crontab = Crontab::parse(text);
+    assert_eq!(crontab.render(), text);
+    let Ok(job) = crontab.poller() else { return };
+    let _ = job.schedule.next_after(&now());
+    match job.state {
+        State::Running => {
+            crontab.pause(&job);
+            assert_eq!(crontab.render().len(), text.len() + PAUSED.len());
+        }
+        State::Paused => {
+            crontab.resume(&job);
+            assert_eq!(crontab.render().len(), text.len() - PAUSED.len());
+        }
+    }
+    let turned = crontab.poller().unwrap_or_else(|problem| panic!("{problem:?} in {}", shown(text)));
+    assert_ne!(turned.state, job.state);
+    assert_eq!((turned.line, &turned.fields, &turned.schedule), (job.line, &job.fields, &job.schedule));
+    match turned.state {
+        State::Running => crontab.pause(&turned),
+        State::Paused => crontab.resume(&turned),
+    }
+    assert_eq!(shown(crontab.render()), shown(text));
+}
+
+/// A manifest: only what is written is read, and no path leaves the version.
+pub fn manifest(text: &[u8]) {
+    let manifest = match Manifest::parse(text) {
+        Ok(manifest) => manifest,
+        Err(refusal) => return check_refusal(&refusal, text),
+    };
+    assert_eq!(shown(&manifest.render()), shown(text));
+    assert_eq!(manifest.first_mismatch(&manifest.files, More::Refused), None);
+    for path in manifest.files.keys() {
+        let parts = path.split(|b| *b == b'/');
+        assert!(parts.clone().all(|part| !part.is_empty() && part != b"." && part != b".."), "{}", shown(path));
+    }
+}
+
+/// Words: a version that `success` announces is a name; whatever is read is shown as it is read again.
+pub fn version(text: &[u8]) {
+    if let Some(version) = Version::announced_in(text) {
+        let name = version.to_string();
+        assert_eq!(ModelName::parse(name.as_bytes()).map(|name| name.to_string()), Ok(name.clone()));
+        assert_eq!(Version::parse(name.as_bytes()), Ok(version.clone()));
+        assert!(text.windows(name.len()).any(|w| w == name.as_bytes()));
+        let longer = [text, b"\n20991231235959"].concat();
+        assert_eq!(Version::announced_in(&longer), Some(version));
+    }
+    let comes_back = |shown: Result<String, _>, read: &dyn Fn(&[u8]) -> bool| {
+        let _: Result<(), model_rollout::error::Error> = shown.map(|shown| assert!(read(shown.as_bytes()), "{shown}"));
+    };
+    comes_back(ModelName::parse(text).map(|n| n.to_string()), &|shown| shown == text && !text.contains(&b'/'));
+    comes_back(Address::parse(text).map(|a| a.to_string()), &|shown| shown == text && !text.contains(&b'/'));
+    comes_back(Version::of_directory(text).map(|v| v.to_string()), &|shown| shown == text && text != b"..");
+    comes_back(Port::parse(text).map(|p| p.to_string()), &|shown| Port::parse(shown) == Port::parse(text));
+    comes_back(Seconds::parse(text).map(|s| s.0.to_string()), &|shown| Seconds::parse(shown) == Seconds::parse(text));
+    comes_back(IpRange::parse(text).map(|r| r.to_string()), &|shown| IpRange::parse(shown) == IpRange::parse(text));
+    let _ = now().format(text);
+    let _ = model_rollout::digest::Digest::parse(text).map(|digest| assert_eq!(digest.to_string().as_bytes(), text));
+}
