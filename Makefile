@@ -7,7 +7,7 @@ WRAPPERS = add_dispatch_docker.sh rsync.sh dispatch.sh service_polling.sh
 SKIPS = $(TARGET)/skips
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check golden build install
+.PHONY: help demo demo-stop test check golden crash build install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ demo-stop: ## stop a fleet that ARGS=--keep left up: make demo-stop DIR=...
 	@$(TARGET)/release/examples/demo --stop '$(DIR)'
 
 test: ## every test; prints SKIP for each that lacks a real component, and how many (in CI: a failure)
-	@sh .ci/need.sh cargo rsync cc dash bash sed setpriv mount hostname
+	@sh .ci/need.sh cargo rsync cc dash bash sed setpriv setsid mount hostname strace
 	@mkdir -p $(TARGET) && rm -f $(SKIPS)
 	@MODEL_ROLLOUT_SKIPS="$$(realpath $(TARGET))/skips" $(CARGO) test $(ARGS)
 	@echo "skipped tests: $$(cat $(SKIPS) 2>/dev/null | wc -l)"
@@ -39,6 +39,14 @@ check: ## formatting, lints, import directions, documentation, shell scripts
 golden: ## binaries against scripts, a report per scenario (LEGACY=DIR: against your own scripts)
 	@sh .ci/need.sh cargo rsync dash bash sed
 	@LEGACY='$(if $(LEGACY),$(realpath $(LEGACY)))' $(CARGO) test --quiet --test suite -- --ignored --exact golden::report --nocapture --test-threads=1
+
+# A file system in memory: what is tried is the order of the calls, not the disk.
+crash: ## the release binaries killed before every call, and every call failing (some 40 minutes)
+	@sh .ci/need.sh cargo rsync strace dash setsid
+	@$(CARGO) build --release --bins
+	@if [ -w /dev/shm ]; then TMPDIR=/dev/shm; export TMPDIR; fi; \
+	MODEL_ROLLOUT_BINARIES="$$(realpath $(TARGET))/release" \
+	$(CARGO) test --quiet --test suite -- --include-ignored crash:: --nocapture --test-threads=2
 
 build: ## the release binaries, in target/release
 	$(CARGO) build --release --bins

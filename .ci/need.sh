@@ -13,7 +13,7 @@ packages_of() {
     for program in "$@"; do
         case $program in
         cc) printf ' gcc libc6-dev' ;;
-        setpriv) printf ' util-linux' ;;
+        setpriv | setsid) printf ' util-linux' ;;
         # Named like their packages: rsync, dash, bash, cron, shellcheck, strace, ...
         *) printf ' %s' "$program" ;;
         esac

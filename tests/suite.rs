@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 
 mod bad_input;
+mod crash;
 mod daemon;
 mod daemon_effect;
 mod demo;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::harness::side::under_test;
+
 const JOB: &str =
     r#"* * * * * /bin/bash   /watch/service_polling.sh  >>/watch/log/polling-$(date +"\%Y\%m\%d").log 2>&1"#;
 
@@ -21,7 +23,7 @@ struct Ran {
 
 fn toggle(file: &Path, arguments: &str) -> Ran {
     let option = if arguments.contains("crontab") { "--file" } else { "--config" };
-    let output = Command::new(env!("CARGO_BIN_EXE_autoupdate-toggle"))
+    let output = Command::new(under_test(env!("CARGO_BIN_EXE_autoupdate-toggle")))
         .args(arguments.split(' '))
         .arg(option)
         .arg(file)

@@ -56,6 +56,14 @@ impl Daemon {
         panic!("no rsync daemon could be started; see {}", dir.join("rsyncd.log").display());
     }
 
+    /// Waits until it serves nobody: one that lost its client may still be at work on what it got.
+    pub fn wait_until_idle(&self) {
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        super::wait_until("the daemon serves nobody", || {
+            std::fs::read_to_string(&children).unwrap_or_default().trim().is_empty()
+        });
+    }
+
     fn answers(&mut self) -> bool {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(10) {

@@ -68,6 +68,11 @@ impl Sandbox {
         world
     }
 
+    /// The daemon, as whoever disturbs it has to know it.
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
     /// The sandbox's directory, outside the worlds.
     pub fn path(&self) -> &Path {
         self.dir.path()

@@ -1,0 +1,63 @@
+//! What an operator never sees, tried at every place where it can happen: the release binaries, without any hook in them,
+//! are killed before each of their file-system calls, each such call fails in every way it can, and each name that they
+//! publish is followed back to the fsync that makes it outlive a power cut.
+//!
+//! - [`strace`]: a command under strace, and its trace as a list of calls.
+//! - [`cases`]: the runs that are disturbed: files before, a command, what must hold at every instant and in the end.
+//! - [`trial`]: one disturbed run, what others see right after it, and the undisturbed runs that follow.
+//! - [`kill`], [`errors`], [`power`]: the three experiments. Each has a short form, which takes a sample of the places and
+//!   runs with every test, and a long one, which takes all of them: `make crash`.
+//! - [`durability`]: what a trace says about a power cut, as a pure function.
+//! - [`instrument`]: the scripts and planted runs, in which the experiments have to find what is broken.
+//!
+//! A call is addressed as strace counts it: by its name and its number among the calls of that name of one process. The
+//! dynamic loader and the start of the language's runtime come first; they do nothing to the world, so the places begin
+//! with the first call that names a path of it. Only the main thread is counted: no other thread of the binaries touches a
+//! file. Where rsync is at work, its own calls are the places, and it dies together with the binary that called it.
+
+mod cases;
+mod durability;
+mod errors;
+mod instrument;
+mod kill;
+mod strace;
+mod trial;
+
+/// How many of the places are tried.
+#[derive(Debug, Clone, Copy)]
+pub enum Extent {
+    /// All of them: `make crash`.
+    All,
+    /// Each n-th.
+    Sample(usize),
+}
+
+impl Extent {
+    /// The places to be tried.
+    pub fn of<T>(self, places: Vec<T>) -> Vec<T> {
+        match self {
+            Extent::All => places,
+            Extent::Sample(nth) => places.into_iter().skip(nth / 2).step_by(nth).collect(),
+        }
+    }
+}
+
+/// A line of figures: past the test runner's capture where somebody asked for them.
+pub fn tell(extent: Extent, line: &str) {
+    use std::io::Write;
+    match extent {
+        Extent::All => drop(std::io::stderr().write_all(format!("{line}\n").as_bytes())),
+        Extent::Sample(_) => println!("{line}"),
+    }
+}
+
+/// Ends the test as skipped where processes cannot be traced.
+macro_rules! need_tracing {
+    () => {
+        $crate::harness::parts::need!("rsync", "strace", "dash", "setsid");
+        if !$crate::crash::strace::is_permitted() {
+            return;
+        }
+    };
+}
+use need_tracing;
