@@ -277,7 +277,8 @@ fn same_bytes(a: &Path, b: &Path) -> Result<bool> {
     }
 }
 
-/// Copies a directory as `cp -r FROM TO` does where TO does not exist: everything in it, dot files too.
+/// Copies a directory as `cp -r FROM TO` does where TO does not exist: everything in it, dot files too. It is put together
+/// beside its place, as `.copying`, and gets its name when it is complete and durable.
 pub fn copy_directory(from: &Path, to: &Path) -> Result<()> {
     let (parent, name) = match (from.parent(), from.file_name()) {
         (Some(parent), Some(name)) => (parent, name),
@@ -289,7 +290,14 @@ pub fn copy_directory(from: &Path, to: &Path) -> Result<()> {
         let below = entry.path.strip_prefix(name).unwrap_or(&entry.path).to_path_buf();
         entry.path = below;
     }
-    copy(from, &entries, to).map(drop)
+    let staging = to.with_file_name(".copying");
+    // What an earlier run left behind when it died.
+    files::remove_tree(&staging)?;
+    let copied = copy(from, &entries, &staging).and_then(|_| files::rename(&staging, to));
+    if copied.is_err() {
+        let _ = files::remove_tree(&staging);
+    }
+    copied
 }
 
 #[cfg(test)]

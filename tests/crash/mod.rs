@@ -8,6 +8,7 @@
 //! - [`kill`], [`errors`], [`power`]: the three experiments. Each has a short form, which takes a sample of the places and
 //!   runs with every test, and a long one, which takes all of them: `make crash`.
 //! - [`durability`]: what a trace says about a power cut, as a pure function.
+//! - [`found`]: what was found, at its own place.
 //! - [`instrument`]: the scripts and planted runs, in which the experiments have to find what is broken.
 //!
 //! A call is addressed as strace counts it: by its name and its number among the calls of that name of one process. The
@@ -18,6 +19,7 @@
 mod cases;
 mod durability;
 mod errors;
+mod found;
 mod instrument;
 mod kill;
 mod strace;

@@ -1,0 +1,29 @@
+//! What the experiments have found, each tried again at its own place.
+
+use crate::crash::cases::{self, Case};
+use crate::crash::errors::wrong_end;
+use crate::crash::need_tracing;
+use crate::crash::strace::Call;
+use crate::crash::trial::{Bench, Disturbance};
+
+/// Disturbs a case at its first call of this name that names this path and did something; by an error, or by its death.
+fn disturbed(case: &Case, name: &str, path: &str, error: Option<&str>) {
+    let bench = Bench::new(case);
+    let is_it = |call: &Call| {
+        call.name == name && call.succeeded() && call.arguments.iter().any(|argument| argument.contains(path))
+    };
+    let found = bench.reference.points.iter().find(|point| is_it(&point.call));
+    let point = found.unwrap_or_else(|| panic!("{}: no {name} of {path}", case.name));
+    let disturbance = error.map_or(Disturbance::Kill(point), |error| Disturbance::Fail(point, error));
+    let trial = bench.disturb(disturbance);
+    assert!(trial.reached, "{disturbance}");
+    let wrong = error.and_then(|error| wrong_end(case, &point.call, error, &trial));
+    let problems: Vec<String> = wrong.into_iter().chain(trial.problems).collect();
+    assert!(problems.is_empty(), "{}: {disturbance}\n{}", case.name, problems.join("\n"));
+}
+
+#[test]
+fn half_a_backup_has_no_name() {
+    need_tracing!();
+    disturbed(&cases::PUSH, "copy_file_range", "/online/data/feature.conf>", None);
+}
