@@ -181,8 +181,17 @@ pub fn names_in(dir: &Path) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Creates a directory and its missing parents; one that is there already is not an error.
+/// Creates a directory and its missing parents, and makes their names durable: what is put into it later would be lost
+/// with them. One that is there already is not an error.
 pub fn create_directories(path: &Path) -> Result<()> {
+    let missing: Vec<&Path> =
+        path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()).collect();
+    create_scratch_directory(path)?;
+    missing.into_iter().rev().try_for_each(sync_directory_of)
+}
+
+/// The same for a directory that does not outlive the run: nothing is made durable.
+pub fn create_scratch_directory(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|e| Error::io("create", path, &e))
 }
 

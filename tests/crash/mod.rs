@@ -22,6 +22,7 @@ mod errors;
 mod found;
 mod instrument;
 mod kill;
+mod power;
 mod strace;
 mod trial;
 

@@ -1,0 +1,41 @@
+//! Power loss: in one trace of each run, every name that others read was durable before it was seen, and before the next
+//! step relied on it. The rules are in [`durability`](super::durability).
+//!
+//! On the test host nobody reads online/success: a push writes it in place, as a shell's `>` does, and rsync reads it.
+
+use crate::crash::cases;
+use crate::crash::durability::violations;
+use crate::crash::{need_tracing, strace, trial};
+
+/// Whether others read a path, or the next run does: all but dot files, what is fetched for a moment, logs, and the list
+/// of calls that the stand-ins write.
+fn is_published(root: &str, path: &str) -> bool {
+    let Some(relative) = path.strip_prefix(root) else { return false };
+    let own = ["/.dispatch", "/.service_polling"].iter().any(|name| relative.ends_with(name));
+    let below_temp = relative.contains("/workspace/temp");
+    let hidden = relative.contains("/.") && !own;
+    let ignored =
+        relative.ends_with(".log") || relative == "/journal" || relative == "/deploy/online/success";
+    !hidden && !ignored && !below_temp
+}
+
+#[test]
+fn whatever_is_published_outlives_a_power_cut() {
+    need_tracing!();
+    let trace = format!("{},execve,clone,clone3,fork,vfork", strace::trace_option());
+    let mut problems = Vec::new();
+    for case in cases::ALL.into_iter().flatten() {
+        let (calls, root) = trial::traced_run(case, &["-f", "-e", &trace]);
+        let names = calls.iter().filter(|call| {
+            ["rename", "link"].iter().any(|name| call.name.starts_with(name)) && call.concerns(&root)
+        });
+        let (calls_of_world, names) =
+            (calls.iter().filter(|call| call.concerns(&root)).count(), names.count());
+        assert!(names > 0 || case.rsyncs > 0, "{}: nothing was published", case.name);
+        // The first call is the start of the program itself.
+        let found = violations(&calls[1..], &root, &|path| is_published(&root, path));
+        problems.extend(found.into_iter().map(|problem| format!("{}: {problem}", case.name)));
+        println!("power: {}: {calls_of_world} calls, {names} names", case.name);
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
