@@ -27,3 +27,9 @@ fn half_a_backup_has_no_name() {
     need_tracing!();
     disturbed(&cases::PUSH, "copy_file_range", "/online/data/feature.conf>", None);
 }
+
+#[test]
+fn half_a_version_that_was_about_to_be_deleted_does_not_stay() {
+    need_tracing!();
+    disturbed(&cases::DISPATCH_AFTER_A_SCRIPT, "unlinkat", ".discarded-", None);
+}

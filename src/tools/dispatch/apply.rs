@@ -83,7 +83,7 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
             seal(version, files, expected.as_ref(), site)?;
         }
         Action::DiscardStaged(version) => {
-            files::remove_tree(&service.staging(version))?;
+            discard_unfinished(version, site)?;
             if files::facts(&service.version(version))?.is_none() {
                 files::remove_if_exists(&service.manifest(version))?;
             }
@@ -104,7 +104,7 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
 /// Copies the surveyed upload, then looks again: an upload that changed meanwhile would be half old, half new (defect 5).
 fn stage(version: &Version, expected: Option<&Manifest>, site: &Site, entries: &[Entry]) -> Result<()> {
     let staging = site.service.staging(version);
-    files::remove_tree(&staging)?;
+    discard_unfinished(version, site)?;
     files::create_directories(&site.service.versions())?;
     files::create_new_directory(&staging)?;
     // `success` first: a script's check may remove it at any moment.
@@ -172,6 +172,12 @@ fn replace_configuration(Replacement { path, before, after }: &Replacement, site
         )));
     }
     files::replace_atomically(path, after)
+}
+
+/// Removes what a run that died left of a version: half a copy, and what it was about to delete.
+fn discard_unfinished(version: &Version, site: &Site) -> Result<()> {
+    files::remove_tree(&site.service.staging(version))?;
+    files::remove_tree(&site.service.discarded(version))
 }
 
 /// Removes `success` if it still is the upload that was dispatched. It is taken out of the way first and looked at then,
