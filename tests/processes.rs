@@ -1,14 +1,19 @@
 //! What a run started ends with it.
 
-use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::harness::parts::need;
-use crate::harness::world::SERVICE_CONF;
-use crate::harness::{Sandbox, Side, Tool, wait_until};
+use crate::harness::world::{MODEL, SERVICE_CONF};
+use crate::harness::{Sandbox, Side, Tool, World, wait_until};
+
+/// A stand-in for rsync, and a PATH in which it comes first.
+fn stand_in_for_rsync(world: &World, script: &str) -> String {
+    world.write_with_mode("stand-ins/rsync", format!("#!/bin/sh\n{script}\n"), 0o755);
+    format!("{}:{}", world.path("stand-ins").display(), std::env::var("PATH").unwrap())
+}
 
 /// Otherwise it would go on writing into the directory that the next run, which finds the lock free, is writing to.
 #[test]
@@ -19,15 +24,8 @@ fn an_rsync_dies_with_the_poll_that_started_it() {
     world.registered();
     world.member("127.0.0.11");
     world.write("member-127.0.0.11/workspace/bin/etc/service.conf", SERVICE_CONF);
-    world.directory("stand-ins");
-    let slow = world.path("stand-ins/rsync");
-    std::fs::write(
-        &slow,
-        "#!/bin/sh\necho $$ > \"$JOURNAL.new\" && mv \"$JOURNAL.new\" \"$JOURNAL\"\nexec sleep 60\n",
-    )
-    .unwrap();
-    std::fs::set_permissions(&slow, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", world.path("stand-ins").display(), std::env::var("PATH").unwrap());
+    let note = "echo $$ > \"$JOURNAL.new\" && mv \"$JOURNAL.new\" \"$JOURNAL\"";
+    let path = stand_in_for_rsync(&world, &format!("{note}\nexec sleep 60"));
     let mut command = world.command(Tool::Poll, Side::BINARY, &[]);
     let mut poll = command.env("PATH", path).stderr(Stdio::null()).spawn().unwrap();
     wait_until("the poll starts rsync", || !world.journal_lines().is_empty());
@@ -39,4 +37,36 @@ fn an_rsync_dies_with_the_poll_that_started_it() {
         let state = std::fs::read_to_string(format!("/proc/{rsync}/stat")).unwrap_or_default();
         state.is_empty() || state.contains(") Z ")
     });
+}
+
+/// An rsync that fetches is two processes. The kernel kills the one that was started; the other one writes on, until it
+/// has something to tell the first.
+#[test]
+fn what_a_part_of_rsync_writes_after_its_poll_died_is_in_no_version() {
+    need!("rsync");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    world.registered();
+    world.published("20180413192258");
+    world.member("127.0.0.11");
+    let rsync = crate::harness::parts::find("rsync").unwrap();
+    // The directory to fetch to is the last argument, and ends with a slash. The other process is in it.
+    let script = format!(
+        "for to; do :; done\ncase $to in */) ;; *) exec {} \"$@\" ;; esac\ncd \"$to\" || exit 1\n\
+         (echo begun > \"$JOURNAL\"; until [ -e \"$JOURNAL.go\" ]; do sleep 0.05; done\n\
+         echo late > late; echo ended > \"$JOURNAL\") > /dev/null 2>&1 &\nexec sleep 60",
+        rsync.display()
+    );
+    let path = stand_in_for_rsync(&world, &script);
+    let mut command = world.command(Tool::Poll, Side::BINARY, &[]);
+    let mut poll = command.env("PATH", path).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("the version is being fetched", || !world.journal_lines().is_empty());
+    kill(Pid::from_raw(i32::try_from(poll.id()).unwrap()), Signal::SIGKILL).unwrap();
+    poll.wait().unwrap();
+    assert_eq!(world.run(Tool::Poll, Side::BINARY, &[]).status, 0, "the next poll");
+    world.write("journal.go", "");
+    wait_until("the other process writes", || world.journal_lines().contains(&"ended".to_owned()));
+    let version = world.path(format!("member-127.0.0.11/workspace/plugin/{MODEL}/20180413192258"));
+    assert!(version.join("success").is_file(), "it is complete");
+    assert!(!version.join("late").exists());
 }

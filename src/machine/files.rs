@@ -186,13 +186,8 @@ pub fn names_in(dir: &Path) -> Result<Vec<OsString>> {
 pub fn create_directories(path: &Path) -> Result<()> {
     let missing: Vec<&Path> =
         path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()).collect();
-    create_scratch_directory(path)?;
+    fs::create_dir_all(path).map_err(|e| Error::io("create", path, &e))?;
     missing.into_iter().rev().try_for_each(sync_directory_of)
-}
-
-/// The same for a directory that does not outlive the run: nothing is made durable.
-pub fn create_scratch_directory(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|e| Error::io("create", path, &e))
 }
 
 /// Creates a directory that must not be there yet, not even as a link to one.

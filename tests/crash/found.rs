@@ -32,4 +32,5 @@ fn half_a_backup_has_no_name() {
 fn half_a_version_that_was_about_to_be_deleted_does_not_stay() {
     need_tracing!();
     disturbed(&cases::DISPATCH_AFTER_A_SCRIPT, "unlinkat", ".discarded-", None);
+    disturbed(&cases::POLL_AFTER_A_SCRIPT, "rename", "/.staging-", None);
 }

@@ -99,6 +99,11 @@ fn command(name: &str, line: &OsStr) -> Result<()> {
 fn fetch(version: &Version, member: &Member, settings: &Settings) -> Result<()> {
     let versions = member.versions(&settings.model);
     let (place, staging) = (versions.join(version), versions.join(format!(".staging-{version}")));
+    let aside = versions.join(format!(".discarded-{version}"));
+    // What a poll has left that died: half a version, into which a part of its rsync may still be writing, or what it
+    // exchanged below.
+    files::remove_tree(&staging)?;
+    files::remove_tree(&aside)?;
     files::create_directories(&staging)?;
     let from = Remote { module: SERVICE_MODULE, path: format!("{}/plugin/{version}/", settings.model) };
     rsync::run(&settings.daemon, &Transfer::FetchDirectory { from, to: staging.clone() }, Limits::MODEL)?;
@@ -111,8 +116,6 @@ fn fetch(version: &Version, member: &Member, settings: &Settings) -> Result<()> 
         return files::remove_tree(&staging);
     }
     trees::make_durable(&staging)?;
-    let aside = versions.join(format!(".discarded-{version}"));
-    files::remove_tree(&aside)?;
     files::rename(&place, &aside)?;
     files::rename(&staging, &place)?;
     files::remove_tree(&aside)
