@@ -34,3 +34,10 @@ fn half_a_version_that_was_about_to_be_deleted_does_not_stay() {
     disturbed(&cases::DISPATCH_AFTER_A_SCRIPT, "unlinkat", ".discarded-", None);
     disturbed(&cases::POLL_AFTER_A_SCRIPT, "rename", "/.staging-", None);
 }
+
+/// Otherwise the half version stands there without a `status`, and every tick refuses to publish over it.
+#[test]
+fn a_resumption_that_fails_leaves_the_upgrade_in_flight() {
+    need_tracing!();
+    disturbed(&cases::DISPATCH_AFTER_A_SCRIPT, "openat", "/.status.new\"", Some("EIO"));
+}

@@ -179,7 +179,11 @@ fn publish(
             prepare.extend([Action::Stage(version.clone(), expected), Action::Publish(version.clone())]);
         }
     }
-    let undo = vec![Action::DiscardStaged(version.clone()), Action::TakeBack(version.clone())];
+    let mut undo = vec![Action::DiscardStaged(version.clone())];
+    if begin == Begin::Exclusively {
+        // What was there before this run stays: without it the next one could not tell half a version from a whole one.
+        undo.push(Action::TakeBack(version.clone()));
+    }
     let mut actions = vec![Action::Record(Journal { phase: Phase::Published, ..journal.clone() })];
     actions.extend(commit(configurations, &journal, target));
     Ok(Plan { prepare, undo, commit: actions })
@@ -418,6 +422,7 @@ mod tests {
             !plan.prepare.iter().any(|action| matches!(action, Action::Stage(..))),
             "it is copied already"
         );
+        assert_eq!(plan.undo, [Action::DiscardStaged(version(V1))], "status was there before");
     }
 
     #[test]
