@@ -242,7 +242,13 @@ fn write_like(path: &Path, model: &Path, bytes: &[u8]) -> Result<()> {
     // What an earlier run left behind when it died.
     remove_if_exists(path)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o666).open(path).map_err(failed)?;
-    if let Ok(original) = fs::metadata(model) {
+    let original = match fs::metadata(model) {
+        Ok(original) => Some(original),
+        Err(e) if e.kind() == ErrorKind::NotFound => None,
+        // Without its mode a crontab would become readable by everybody.
+        Err(e) => return Err(Error::io("look at", model, &e)),
+    };
+    if let Some(original) = original {
         let ours = file.metadata().map_err(failed)?;
         if (ours.uid(), ours.gid()) != (original.uid(), original.gid()) {
             fchown(&file, Some(original.uid()), Some(original.gid())).map_err(failed)?;

@@ -41,3 +41,11 @@ fn a_resumption_that_fails_leaves_the_upgrade_in_flight() {
     need_tracing!();
     disturbed(&cases::DISPATCH_AFTER_A_SCRIPT, "openat", "/.status.new\"", Some("EIO"));
 }
+
+/// A crontab that only root may read was readable by everybody then.
+#[test]
+fn a_file_whose_mode_cannot_be_read_is_not_replaced() {
+    need_tracing!();
+    disturbed(&cases::PAUSE, "statx", "/crontab\"", Some("EACCES"));
+    disturbed(&cases::ADD, "statx", "/dispatchserver.sh\"", Some("EIO"));
+}
