@@ -219,11 +219,10 @@ pub fn followed(path: &Path) -> PathBuf {
 /// Returns `false`, changing nothing, when the path exists already.
 pub fn create_exclusively(path: &Path, bytes: &[u8]) -> Result<bool> {
     let temporary = beside(path, ".new");
-    write_like(&temporary, path, bytes)?;
-    let linked = fs::hard_link(&temporary, path);
-    let _ = fs::remove_file(&temporary);
-    match linked {
-        Ok(()) => sync_directory_of(path).map(|()| true),
+    let linked = write_like(&temporary, path, bytes).map(|()| fs::hard_link(&temporary, path));
+    let removed = remove_if_exists(&temporary);
+    match linked? {
+        Ok(()) => removed.and_then(|()| sync_directory_of(path)).map(|()| true),
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(e) => Err(Error::io("create", path, &e)),
     }

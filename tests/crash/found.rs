@@ -49,3 +49,9 @@ fn a_file_whose_mode_cannot_be_read_is_not_replaced() {
     disturbed(&cases::PAUSE, "statx", "/crontab\"", Some("EACCES"));
     disturbed(&cases::ADD, "statx", "/dispatchserver.sh\"", Some("EIO"));
 }
+
+#[test]
+fn a_status_that_cannot_be_finished_leaves_nothing_beside_it() {
+    need_tracing!();
+    disturbed(&cases::DISPATCH, "unlink", "/.status.new\"", Some("EIO"));
+}
