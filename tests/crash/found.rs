@@ -55,3 +55,10 @@ fn a_status_that_cannot_be_finished_leaves_nothing_beside_it() {
     need_tracing!();
     disturbed(&cases::DISPATCH, "unlink", "/.status.new\"", Some("EIO"));
 }
+
+/// Both runs are likely to be of one second.
+#[test]
+fn a_push_after_one_that_died_does_not_want_its_backup_s_name() {
+    need_tracing!();
+    disturbed(&cases::PUSH_FROM_THE_NEWER_LAYOUT, "copy_file_range", "/deploy/data/feature.conf>", None);
+}

@@ -66,6 +66,8 @@ pub struct Observed {
     pub deploy_data: Directory,
     /// Whether online/lib is there.
     pub has_online_lib: bool,
+    /// The names in backup/lib and backup/data.
+    pub backups: Vec<OsString>,
 }
 
 /// A part of what is pushed: names of one directory.
@@ -228,26 +230,26 @@ fn skipped(directory: &Directory) -> impl Iterator<Item = String> {
     })
 }
 
-/// Local time; one second later when the previous push was made within this second, so that no version is used twice.
+/// Local time; one second later when the previous push was made within this second, or began and died in it and left a
+/// backup, so that no version is used twice.
 fn version(observed: &Observed) -> Result<(Version, Option<Action>)> {
     let clock = |time: &LocalTime| {
         time.version().ok_or_else(|| Error::failed("the clock shows no year of four digits; set it"))
     };
     let now = clock(&observed.now)?;
-    match &observed.previous {
-        Some(Some(previous)) if *previous == now => {
+    let previous = observed.previous.as_ref().and_then(Option::as_ref);
+    match previous.filter(|previous| previous.as_str().len() == 14 && **previous > now) {
+        Some(previous) => Err(Error::failed(format!(
+            "the clock shows {now}, earlier than the previous push {previous}; set the clock, or remove online/success"
+        ))),
+        None if previous == Some(&now) || observed.backups.contains(&format!("bak-{now}").into()) => {
             let later = LocalTime {
                 instant: observed.now.instant + chrono::TimeDelta::seconds(1),
                 zone: observed.now.zone.clone(),
             };
             Ok((clock(&later)?, Some(Action::WaitForNextSecond)))
         }
-        Some(Some(previous)) if previous.as_str().len() == 14 && *previous > now => {
-            Err(Error::failed(format!(
-                "the clock shows {now}, earlier than the previous push {previous}; set the clock, or remove online/success"
-            )))
-        }
-        _ => Ok((now, None)),
+        None => Ok((now, None)),
     }
 }
 
@@ -293,6 +295,7 @@ mod tests {
             deploy_release: Directory { name: "release", entries: None },
             deploy_data: Directory { name: "data", entries: None },
             has_online_lib: false,
+            backups: Vec::new(),
         }
     }
 
@@ -337,6 +340,16 @@ mod tests {
         let mut observed = observed();
         observed.previous = Some(Version::announced_in(b"20180413192258"));
         let actions = decide(&observed, &settings(), None, Extraneous::Stay).unwrap();
+        assert!(actions.contains(&Action::WaitForNextSecond));
+        assert_eq!(version_written(&actions), "20180413192259");
+    }
+
+    #[test]
+    fn a_push_that_died_after_its_backup_gets_no_successor_of_its_second() {
+        let mut observed = observed();
+        observed.previous = Some(None);
+        observed.backups = vec!["bak-20170101000000".into(), "bak-20180413192258".into()];
+        let actions = decide(&observed, &settings(), None).unwrap();
         assert!(actions.contains(&Action::WaitForNextSecond));
         assert_eq!(version_written(&actions), "20180413192259");
     }

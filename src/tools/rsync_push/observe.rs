@@ -39,6 +39,13 @@ pub fn observe(deploy: &Deploy) -> Result<Observed> {
         Ok(Directory { name, entries })
     };
     let success = files::read_if_exists(&deploy.success(), CONFIGURATION_LIMIT)?;
+    let mut backups = Vec::new();
+    for kind in ["lib", "data"] {
+        let dir = deploy.dir.join("backup").join(kind);
+        if files::is_directory(&dir) {
+            backups.extend(files::names_in(&dir)?);
+        }
+    }
     Ok(Observed {
         now: clock::now(),
         previous: success.map(|content| Version::announced_in(&content)),
@@ -47,6 +54,7 @@ pub fn observe(deploy: &Deploy) -> Result<Observed> {
         deploy_release: directory("release")?,
         deploy_data: directory("data")?,
         has_online_lib: files::is_directory(&deploy.dir.join("online/lib")),
+        backups,
     })
 }
 
