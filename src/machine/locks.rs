@@ -51,6 +51,7 @@ impl Lock {
         loop {
             match FileExt::try_lock_exclusive(&file) {
                 Ok(()) => break,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(e) if e.kind() != std::io::ErrorKind::WouldBlock => {
                     return Err(Error::io("lock", path, &e));
                 }

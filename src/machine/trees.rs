@@ -228,7 +228,12 @@ fn open_without_following(path: &Path) -> Result<File> {
 /// of files would need thousands.
 pub fn make_durable(path: &Path) -> Result<()> {
     let dir = File::open(path).map_err(|e| Error::io("sync", path, &e))?;
-    nix::unistd::syncfs(&dir).map_err(|e| Error::io("sync", path, &e.into()))
+    loop {
+        match nix::unistd::syncfs(&dir) {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => return other.map_err(|e| Error::io("sync", path, &e.into())),
+        }
+    }
 }
 
 /// When something below a directory was last written, the directory itself included; `None` where it is missing.

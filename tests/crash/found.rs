@@ -62,3 +62,10 @@ fn a_push_after_one_that_died_does_not_want_its_backup_s_name() {
     need_tracing!();
     disturbed(&cases::PUSH_FROM_THE_NEWER_LAYOUT, "copy_file_range", "/deploy/data/feature.conf>", None);
 }
+
+#[test]
+fn an_interrupted_call_is_made_again() {
+    need_tracing!();
+    disturbed(&cases::DISPATCH, "flock", ".dispatch.lock", Some("EINTR"));
+    disturbed(&cases::DISPATCH, "syncfs", "/.staging-", Some("EINTR"));
+}
