@@ -132,6 +132,16 @@ fn check(cases: &[Case], extent: Extent) {
     assert!(problems.is_empty(), "{} problems\n{}", problems.len(), problems.join("\n"));
 }
 
+#[test]
+fn a_call_that_fails_is_said_in_one_line_and_loses_nothing() {
+    need_tracing!();
+    for cases in cases::ALL {
+        for case in cases {
+            check(&[*case], Extent::Sample(if case.rsyncs == 0 { 41 } else { 97 }));
+        }
+    }
+}
+
 macro_rules! at_every_call {
     ($($name:ident: $index:literal;)*) => {
         $(

@@ -23,12 +23,6 @@ fn disturbed(case: &Case, name: &str, path: &str, error: Option<&str>) {
 }
 
 #[test]
-fn half_a_backup_has_no_name() {
-    need_tracing!();
-    disturbed(&cases::PUSH, "copy_file_range", "/online/data/feature.conf>", None);
-}
-
-#[test]
 fn half_a_version_that_was_about_to_be_deleted_does_not_stay() {
     need_tracing!();
     disturbed(&cases::DISPATCH_AFTER_A_SCRIPT, "unlinkat", ".discarded-", None);
@@ -54,6 +48,12 @@ fn a_file_whose_mode_cannot_be_read_is_not_replaced() {
 fn a_status_that_cannot_be_finished_leaves_nothing_beside_it() {
     need_tracing!();
     disturbed(&cases::DISPATCH, "unlink", "/.status.new\"", Some("EIO"));
+}
+
+#[test]
+fn half_a_backup_has_no_name() {
+    need_tracing!();
+    disturbed(&cases::PUSH, "copy_file_range", "/online/data/feature.conf>", None);
 }
 
 /// Both runs are likely to be of one second.

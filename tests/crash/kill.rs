@@ -60,6 +60,16 @@ fn check(cases: &[Case], extent: Extent) {
     assert!(problems.is_empty(), "{} problems\n{}", problems.len(), problems.join("\n"));
 }
 
+#[test]
+fn a_run_that_is_killed_shows_nothing_half_done_and_the_next_one_finishes_it() {
+    need_tracing!();
+    for cases in cases::ALL {
+        for case in cases {
+            check(&[*case], Extent::Sample(if case.rsyncs == 0 { 19 } else { 61 }));
+        }
+    }
+}
+
 macro_rules! at_every_call {
     ($($name:ident: $index:literal;)*) => {
         $(
