@@ -170,6 +170,15 @@ pub fn is_directory(path: &Path) -> bool {
     path.is_dir()
 }
 
+/// Like [`is_directory`], for when it matters what is not there: fails when that cannot be told.
+pub fn finds_directory(path: &Path) -> Result<bool> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.is_dir()),
+        Err(e) if e.kind() == ErrorKind::NotFound || e.kind() == ErrorKind::NotADirectory => Ok(false),
+        Err(e) => Err(Error::io("look at", path, &e)),
+    }
+}
+
 /// The names in a directory, sorted by their bytes as a glob in the C locale sorts them.
 pub fn names_in(dir: &Path) -> Result<Vec<OsString>> {
     let failed = |e: std::io::Error| Error::io("list", dir, &e);

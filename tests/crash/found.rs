@@ -69,3 +69,10 @@ fn an_interrupted_call_is_made_again() {
     disturbed(&cases::DISPATCH, "flock", ".dispatch.lock", Some("EINTR"));
     disturbed(&cases::DISPATCH, "syncfs", "/.staging-", Some("EINTR"));
 }
+
+/// What was pushed before was deleted then without a backup.
+#[test]
+fn a_directory_that_cannot_be_looked_at_does_not_count_as_missing() {
+    need_tracing!();
+    disturbed(&cases::PUSH_FROM_THE_NEWER_LAYOUT, "statx", "/online/lib\"", Some("EACCES"));
+}

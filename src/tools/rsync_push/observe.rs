@@ -35,14 +35,14 @@ pub fn settings(deploy: &Deploy) -> Result<Settings> {
 pub fn observe(deploy: &Deploy) -> Result<Observed> {
     let directory = |name: &'static str| -> Result<Directory> {
         let path = deploy.dir.join(name);
-        let entries = if files::is_directory(&path) { Some(items(&path)?) } else { None };
+        let entries = if files::finds_directory(&path)? { Some(items(&path)?) } else { None };
         Ok(Directory { name, entries })
     };
     let success = files::read_if_exists(&deploy.success(), CONFIGURATION_LIMIT)?;
     let mut backups = Vec::new();
     for kind in ["lib", "data"] {
         let dir = deploy.dir.join("backup").join(kind);
-        if files::is_directory(&dir) {
+        if files::finds_directory(&dir)? {
             backups.extend(files::names_in(&dir)?);
         }
     }
@@ -53,7 +53,7 @@ pub fn observe(deploy: &Deploy) -> Result<Observed> {
         online_data: directory("online/data")?,
         deploy_release: directory("release")?,
         deploy_data: directory("data")?,
-        has_online_lib: files::is_directory(&deploy.dir.join("online/lib")),
+        has_online_lib: files::finds_directory(&deploy.dir.join("online/lib"))?,
         backups,
     })
 }
