@@ -407,6 +407,11 @@ pub const ALL: [&[Case]; 6] = [
     &[DENY, PAUSE, RESUME],
 ];
 
+/// Every case.
+pub fn all() -> impl Iterator<Item = Case> {
+    ALL.into_iter().flatten().copied()
+}
+
 /// The same run by the script.
 pub fn by_script(case: Case) -> Case {
     match case.run {
