@@ -349,7 +349,7 @@ mod tests {
         let mut observed = observed();
         observed.previous = Some(None);
         observed.backups = vec!["bak-20170101000000".into(), "bak-20180413192258".into()];
-        let actions = decide(&observed, &settings(), None).unwrap();
+        let actions = decide(&observed, &settings(), None, Extraneous::Stay).unwrap();
         assert!(actions.contains(&Action::WaitForNextSecond));
         assert_eq!(version_written(&actions), "20180413192259");
     }
