@@ -53,14 +53,14 @@ fn a_status_that_cannot_be_finished_leaves_nothing_beside_it() {
 #[test]
 fn half_a_backup_has_no_name() {
     need_tracing!();
-    disturbed(&cases::PUSH, "copy_file_range", "/online/data/feature.conf>", None);
+    disturbed(&cases::PUSH, "read", "/online/data/feature.conf>", None);
 }
 
 /// Both runs are likely to be of one second.
 #[test]
 fn a_push_after_one_that_died_does_not_want_its_backup_s_name() {
     need_tracing!();
-    disturbed(&cases::PUSH_FROM_THE_NEWER_LAYOUT, "copy_file_range", "/deploy/data/feature.conf>", None);
+    disturbed(&cases::PUSH_FROM_THE_NEWER_LAYOUT, "read", "/deploy/data/feature.conf>", None);
 }
 
 #[test]
