@@ -5,6 +5,8 @@ PREFIX ?= /usr/local
 BINARIES = add_dispatch_docker rsync-push dispatch service_polling autoupdate-toggle
 WRAPPERS = add_dispatch_docker.sh rsync.sh dispatch.sh service_polling.sh
 SKIPS = $(TARGET)/skips
+# A relative DESTDIR is relative to here.
+ROOT = $(if $(DESTDIR),$(abspath $(DESTDIR)))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-stop test check golden crash build install
@@ -37,6 +39,7 @@ check: ## formatting, lints, import directions, documentation, shell scripts
 	shellcheck -s sh legacy-scripts/*.sh compat/*.sh .ci/run .ci/*.sh examples/demo/*.sh
 
 golden: ## binaries against scripts, a report per scenario (LEGACY=DIR: against your own scripts)
+	@$(if $(LEGACY),$(if $(wildcard $(LEGACY)/*.sh),,$(error LEGACY=$(LEGACY): there is no script in that directory)))
 	@sh .ci/need.sh cargo rsync dash bash sed
 	@LEGACY='$(if $(LEGACY),$(realpath $(LEGACY)))' $(CARGO) test --quiet --test suite -- --ignored --exact golden::report --nocapture --test-threads=1
 
@@ -52,8 +55,9 @@ build: ## the release binaries, in target/release
 	$(CARGO) build --release --bins
 
 install: build ## binaries to $(PREFIX)/bin, wrappers to $(PREFIX)/share/model-rollout (DESTDIR= as usual)
-	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/model-rollout'
-	cd $(TARGET)/release && install $(BINARIES) '$(DESTDIR)$(PREFIX)/bin'
+	install -d '$(ROOT)$(PREFIX)/bin' '$(ROOT)$(PREFIX)/share/model-rollout'
+	cd $(TARGET)/release && install $(BINARIES) '$(ROOT)$(PREFIX)/bin'
 	@for wrapper in $(WRAPPERS); do \
-		sed 's|:-/usr/local/bin}|:-$(PREFIX)/bin}|' "compat/$$wrapper" > '$(DESTDIR)$(PREFIX)/share/model-rollout/'"$$wrapper" || exit 1; \
+		placed='$(ROOT)$(PREFIX)/share/model-rollout/'"$$wrapper"; \
+		sed 's|:-/usr/local/bin}|:-$(PREFIX)/bin}|' "compat/$$wrapper" > "$$placed" && chmod 755 "$$placed" || exit 1; \
 	done

@@ -8,5 +8,9 @@ fi
 if [ -f "$0.legacy" ]; then
     exec "${BASH:-sh}" "$0.legacy" "$@"
 fi
-echo "rsync.sh: neither $binary nor $0.legacy is there; run make install, or put the script back" >&2
+if [ "${MODEL_ROLLOUT_LEGACY:-}" = 1 ]; then
+    echo "rsync.sh: MODEL_ROLLOUT_LEGACY=1 asks for $0.legacy, which is not there; put the script there, or unset it" >&2
+else
+    echo "rsync.sh: neither $binary nor $0.legacy is there; run make install, or put the script back" >&2
+fi
 exit 1

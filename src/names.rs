@@ -106,7 +106,8 @@ impl Address {
             (Ok(text), Some(first))
                 if bytes.iter().all(good)
                     && bytes.len() <= 253
-                    && (first.is_ascii_alphanumeric() || text.parse::<IpAddr>().is_ok()) =>
+                    && (first.is_ascii_alphanumeric() || text.parse::<IpAddr>().is_ok())
+                    && (!looks_like_ipv4(bytes) || text.parse::<IpAddr>().is_ok()) =>
             {
                 Ok(Self(text.to_owned()))
             }
@@ -126,6 +127,11 @@ impl Address {
     pub fn in_url(&self) -> String {
         if self.0.contains(':') { format!("[{}]", self.0) } else { self.0.clone() }
     }
+}
+
+/// Digits and dots only: then it is an IPv4 address or a slip of the finger.
+fn looks_like_ipv4(bytes: &[u8]) -> bool {
+    bytes.iter().all(|b| b.is_ascii_digit() || *b == b'.')
 }
 
 impl fmt::Display for Address {
@@ -193,7 +199,8 @@ mod tests {
         for good in ["10.77.96.239", "h107710069", "::1", "fe80::1", "a-b.c"] {
             assert!(Address::parse(good.as_bytes()).is_ok(), "{good}");
         }
-        for bad in ["", "-h", ".h", "../h", "a b", "a/b", "a\n", ":evil"] {
+        for bad in ["", "-h", ".h", "../h", "a b", "a/b", "a\n", ":evil", "10.0.0.300", "10.0.0", "10.0.0.1."]
+        {
             assert!(Address::parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -194,7 +194,7 @@ const CASES: &[Case] = &[
             w.directory("deploy/online/data");
         },
         1,
-        "online/data is empty",
+        "online/data holds no file",
     ),
     (
         Tool::Push,

@@ -28,7 +28,7 @@ impl Member<'_> {
         let env = format!("{DIR}/watch/env.sh");
         let root = world.root.display();
         let own = format!(
-            "moduleport={port}\nservice_timeout=2\nservice_stop='sh {root}/stop'\nservice_start='sh {root}/start'\n"
+            "moduleport={port}\nservice_timeout=2\nservice_stop='sh {root}/stop'\nservice_start='exec sh {root}/start > /dev/null 2>&1'\n"
         );
         world.write(&env, [world.read(&env), own.into_bytes()].concat());
         world.write(
@@ -55,6 +55,24 @@ impl Member<'_> {
 
     fn is_up(&self) -> bool {
         std::net::TcpStream::connect(("127.0.0.11", self.port)).is_ok()
+    }
+
+    /// Lets the service answer at last, whatever version it has.
+    fn comes_up(&self) {
+        let start = String::from_utf8(self.world.read("start")).unwrap();
+        let only_start: Vec<&str> = start.lines().filter(|line| !line.contains("exit 0")).collect();
+        self.world.write("start", only_start.join("\n"));
+        let mut shell = std::process::Command::new("sh");
+        self.world.prepare(&mut shell, Tool::Poll, Side::BINARY);
+        assert!(
+            shell
+                .arg(self.world.path("start"))
+                .stdout(std::process::Stdio::null())
+                .status()
+                .unwrap()
+                .success()
+        );
+        crate::harness::wait_until("the service answers", || self.is_up());
     }
 
     fn has_reported(&self, version: &str) -> bool {
@@ -110,18 +128,97 @@ fn a_service_that_does_not_come_up_gets_the_version_before_back() {
 }
 
 #[test]
-fn a_first_version_that_does_not_come_up_is_tried_again() {
+fn a_service_that_loads_slowly_is_started_once() {
     need!("rsync", "dash", "sed");
     let sandbox = Sandbox::new();
     let member = Member::new(&sandbox);
     std::fs::remove_file(member.world.path(INSTALLED)).unwrap();
     member.world.published(BAD);
-    for _ in 0..2 {
-        let outcome = member.polled(Side::BINARY);
-        assert_eq!(outcome.status, 1, "{}", shown(&outcome));
-        assert_eq!(outcome.journal, ["stop".to_owned(), format!("start {BAD}")]);
-    }
+    let outcome = member.polled(Side::BINARY);
+    assert_eq!(outcome.status, 1, "{}", shown(&outcome));
+    assert_eq!(outcome.journal, ["stop".to_owned(), format!("start {BAD}")]);
+    // It may be loading: it is waited for, and not stopped and started once more every minute.
+    let outcome = member.polled(Side::BINARY);
+    assert_eq!((outcome.status, outcome.journal.len()), (1, 0), "{}", shown(&outcome));
     assert!(!member.has_reported(BAD));
+    member.comes_up();
+    let outcome = member.polled(Side::BINARY);
+    assert_eq!((outcome.status, outcome.journal.len()), (0, 0), "{}", shown(&outcome));
+    assert!(member.has_reported(BAD));
+}
+
+/// The service itself: the script waits for it as long as it lives, and so do the next minute's scripts.
+#[test]
+fn a_service_that_stays_in_the_foreground_is_not_waited_for() {
+    need!("rsync", "dash", "sed");
+    let sandbox = Sandbox::new();
+    let member = Member::new(&sandbox);
+    member.world.published(GOOD);
+    let start = String::from_utf8(member.world.read("start")).unwrap();
+    let foreground = start.replace(" > /dev/null 2>&1 &\necho $! > service.pid\n", " > /dev/null 2>&1\n");
+    member
+        .world
+        .write("start", foreground.replace("rsync --daemon", "echo $$ > service.pid\nexec rsync --daemon"));
+    let outcome = member.polled(Side::BINARY);
+    assert_eq!(outcome.status, 0, "{}", shown(&outcome));
+    assert!(member.is_up() && member.has_reported(GOOD));
+    assert_eq!(member.polled(Side::BINARY).status, 0, "nobody holds the lock");
+    assert!(member.is_up(), "and it goes on");
+}
+
+#[test]
+fn a_foreground_service_that_never_answers_is_ended() {
+    need!("rsync", "dash", "sed");
+    let sandbox = Sandbox::new();
+    let member = Member::new(&sandbox);
+    member.world.published(BAD);
+    let start = String::from_utf8(member.world.read("start")).unwrap();
+    member.world.write("start", start.replace("&& exit 0", "&& { echo $$ > hung.pid; exec sleep 300; }"));
+    let outcome = member.polled(Side::BINARY);
+    assert_eq!(outcome.status, 1, "{}", shown(&outcome));
+    assert!(
+        outcome.stderr.contains("still running after 2 s, and the service did not answer"),
+        "{}",
+        outcome.stderr
+    );
+    assert!(member.is_up() && !member.has_reported(BAD), "the version before is back");
+    let hung = String::from_utf8(member.world.read("hung.pid")).unwrap();
+    assert!(!std::path::Path::new(&format!("/proc/{}/fd/0", hung.trim())).exists(), "it was ended");
+}
+
+/// It was stopped by a poll that died, and the monitor is down.
+#[test]
+fn a_stopped_service_does_not_wait_for_the_monitor() {
+    need!("rsync", "dash", "sed");
+    let sandbox = Sandbox::new();
+    let member = Member::new(&sandbox);
+    member.world.write(format!("{DIR}/workspace/bin/etc/.service_polling"), format!("restart {OLD}\n"));
+    let env = format!("{DIR}/watch/env.sh");
+    let elsewhere = format!("rsyncport={}\n", free_port());
+    member.world.write(&env, [member.world.read(&env), elsewhere.into_bytes()].concat());
+    let outcome = member.polled(Side::BINARY);
+    assert_eq!(outcome.status, 1, "{}", shown(&outcome));
+    assert!(member.is_up(), "{}", shown(&outcome));
+}
+
+/// What env.sh exports reaches the service, as from a shell that sourced it.
+#[test]
+fn what_env_sh_exports_reaches_the_service() {
+    need!("rsync", "dash", "sed");
+    let sandbox = Sandbox::new();
+    for side in [Side::SCRIPT, Side::BINARY] {
+        let world = sandbox.world();
+        world.registered();
+        world.published(GOOD);
+        world.member("127.0.0.11");
+        let env = format!("{DIR}/watch/env.sh");
+        let own = "export LD_LIBRARY_PATH=/opt/lib OTHER\nOTHER=o\nPATH=$PATH:/opt/bin\nLOCAL=l\n\
+            service_start='echo \"$LD_LIBRARY_PATH $OTHER $LOCAL ${PATH##*:}\" >> \"$JOURNAL\"'\n";
+        world.write(&env, [world.read(&env), own.into()].concat());
+        let outcome = world.run(Tool::Poll, side, &[]);
+        assert_eq!(outcome.status, 0, "{}", shown(&outcome));
+        assert_eq!(outcome.journal.last().map(String::as_str), Some("/opt/lib o  /opt/bin"), "{side}");
+    }
 }
 
 #[test]

@@ -220,7 +220,9 @@ impl<'a> Reading<'a> {
                 Ok(Some(step)) => steps.push(step),
                 Err(refusal) => {
                     // It may have assigned anything: no name that it could have changed may choose a model.
-                    self.scope.lose_all_but(LOG_FILE, refusal.line);
+                    if !refusal.follows {
+                        self.scope.lose_all_but(LOG_FILE, refusal.line);
+                    }
                     steps.push(Step::Unreadable(refusal));
                 }
             }
@@ -235,14 +237,19 @@ impl<'a> Reading<'a> {
 
     fn step(&mut self, command: &Command) -> Result<Option<Step>, Refusal> {
         if self.blocks.are_open() {
-            return Err(self.refused(command, "an if, loop, block or exit above may switch this line off"));
+            let what = "an if, loop, block or exit above may switch this line off";
+            return Err(self.refused(command, what).that_follows());
         }
         let line = self.source.line_of(command.offset);
         let program = command.program().unwrap_or_default();
         if command.words.is_empty() && command.append_to.is_none() {
             for assignment in &command.assignments {
-                let value = self.scope.value(&assignment.value)?;
-                self.scope.assign(&assignment.name, value, assignment.offset)?;
+                match self.scope.value(&assignment.value) {
+                    Ok(value) => self.scope.assign(&assignment.name, value, assignment.offset)?,
+                    // Its value is as uncertain as what it is made of; that is said where it is used.
+                    Err(refusal) if refusal.follows => self.scope.lose(&assignment.name, refusal.line),
+                    Err(refusal) => return Err(refusal),
+                }
             }
             return Ok(None);
         }
@@ -253,6 +260,9 @@ impl<'a> Reading<'a> {
             b"echo" => self.log(command, line).map(Some),
             b"sh" | b"bash" | b"dash" | b"/bin/sh" | b"/bin/bash" | b"/bin/dash" | b"/usr/bin/bash" => {
                 self.dispatch(command, line).map(Some)
+            }
+            _ if command.words.get(1).and_then(Word::literal).is_some_and(|word| word.starts_with(b"=")) => {
+                Err(self.refused(command, "blanks around = make this a command"))
             }
             _ => Err(self.refused(command, "this command is not run")),
         }

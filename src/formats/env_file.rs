@@ -42,6 +42,11 @@ impl<'a> EnvFile<'a> {
         self.env.get(key)
     }
 
+    /// What a shell which sourced the file hands on to the programs that it starts.
+    pub fn exported(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.env.exported()
+    }
+
     /// The error of a key that is not set.
     pub fn missing(&self, key: &str) -> Error {
         Error::usage(format!("{}: {key} is not set; add a line {key}=...", self.path.display()))

@@ -1,5 +1,6 @@
 //! env.sh: the settings of a deploy directory, a member or a member list. Read, never executed (defect 8).
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::formats::shell::Context;
@@ -23,6 +24,8 @@ struct Setting {
 pub struct EnvSh {
     source: Vec<u8>,
     settings: Vec<Setting>,
+    /// The names that a shell hands on to the programs that it starts.
+    exports: BTreeSet<Vec<u8>>,
 }
 
 impl EnvSh {
@@ -34,32 +37,40 @@ impl EnvSh {
         let source = &Source::new(source);
         let mut scope = Scope::new(source, context);
         let mut settings = Vec::new();
+        let mut exports = BTreeSet::new();
         let mut commands = Commands::new(source);
         while let Some(command) = commands.next_command()? {
             check_assigns_only(source, &command)?;
             // A shell has all arguments of export before it sets the first: `export a=1 b=$a` takes the old a.
-            let exports = !command.words.is_empty();
+            let exports_names = !command.words.is_empty();
             let mut exported = Vec::new();
+            if exports_names {
+                exports.extend(command.words[1..].iter().filter_map(Word::literal));
+            }
             for assignment in &command.assignments {
-                let value = if exports {
+                let value = if exports_names {
                     scope.unsplit(&assignment.value)?
                 } else {
                     let value = scope.value(&assignment.value)?;
                     scope.assign(&assignment.name, value.clone(), assignment.offset)?;
                     value
                 };
-                if exports {
+                if exports_names {
                     exported.push((assignment, value.clone()));
                 }
                 let span = assignment.value.span.clone();
                 let reads = assignment.value.names();
+                // What comes from the environment is handed on with its new value.
+                if exports_names || (context.environment)(&assignment.name).is_some() {
+                    exports.insert(assignment.name.clone());
+                }
                 settings.push(Setting { name: assignment.name.clone(), value, span, reads });
             }
             for (assignment, value) in exported {
                 scope.assign(&assignment.name, value, assignment.offset)?;
             }
         }
-        Ok(EnvSh { source: source.to_vec(), settings })
+        Ok(EnvSh { source: source.to_vec(), settings, exports })
     }
 
     fn last(&self, name: &str) -> Option<&Setting> {
@@ -69,6 +80,14 @@ impl EnvSh {
     /// The value that a name has after the whole file; `None` where the file does not assign it.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.last(name).map(|setting| &setting.value[..])
+    }
+
+    /// The names and values that a shell which sourced this file hands on to the programs that it starts.
+    pub fn exported(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.exports.iter().filter_map(|name| {
+            let setting = self.settings.iter().rev().find(|setting| setting.name == *name)?;
+            Some((&name[..], &setting.value[..]))
+        })
     }
 
     /// The line, from 1, on which a name gets its value.

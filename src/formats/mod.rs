@@ -31,9 +31,17 @@ pub struct Refusal {
     pub what: String,
     /// What to write instead.
     pub instead: String,
+    /// Whether it only follows from an earlier one: a name that is uncertain, a block that is open.
+    pub follows: bool,
 }
 
 impl Refusal {
+    /// The same, as one that follows from an earlier one.
+    #[must_use]
+    pub fn that_follows(self) -> Refusal {
+        Refusal { follows: true, ..self }
+    }
+
     /// A refusal at a byte offset of a file.
     pub fn at(source: &[u8], offset: usize, what: impl Into<String>, instead: impl Into<String>) -> Refusal {
         Source::new(source).refusal(offset, what, instead)
@@ -97,6 +105,7 @@ impl<'a> Source<'a> {
             column: 1 + before[line_start..].iter().filter(|b| **b & 0xC0 != 0x80).count(),
             what: what.into(),
             instead: instead.into(),
+            follows: false,
         }
     }
 }

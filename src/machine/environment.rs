@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use nix::net::if_::InterfaceFlags;
+
 use crate::error::{Error, Result};
 
 /// The value of an environment variable, as bytes.
@@ -70,18 +72,21 @@ pub fn user_name() -> String {
     }
 }
 
-/// The first address of this host that others can reach: not loopback, IPv4 before IPv6, in the kernel's order, as
+/// The first address of this host that others can reach: not of a loopback interface (a virtual address of a load balancer
+/// may be on it) nor of one that is down, IPv4 before IPv6, in the kernel's order, as
 /// the first word of `hostname -I`.
 pub fn first_address() -> Option<IpAddr> {
     let addresses: Vec<IpAddr> = nix::ifaddrs::getifaddrs()
         .ok()?
         .filter_map(|interface| {
-            let address = interface.address?;
+            let reaches_others = interface.flags.contains(InterfaceFlags::IFF_UP)
+                && !interface.flags.contains(InterfaceFlags::IFF_LOOPBACK);
+            let address = interface.address.filter(|_| reaches_others)?;
             let ip = address
                 .as_sockaddr_in()
                 .map(|v4| IpAddr::from(v4.ip()))
                 .or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))?;
-            (!ip.is_loopback() && !is_link_local(ip)).then_some(ip)
+            (!is_link_local(ip)).then_some(ip)
         })
         .collect();
     addresses.iter().find(|ip| ip.is_ipv4()).or_else(|| addresses.first()).copied()

@@ -244,6 +244,24 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Gives a file the owner and group of another as far as that is permitted, as `sed -i` does.
+fn keep_owner(file: &File, original: &fs::Metadata) -> std::io::Result<()> {
+    let mut given = fchown(file, Some(original.uid()), Some(original.gid()));
+    if given.as_ref().is_err_and(|e| e.kind() == ErrorKind::PermissionDenied) {
+        given = fchown(file, None, Some(original.gid()));
+    }
+    match given {
+        Err(e) if e.kind() != ErrorKind::PermissionDenied => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a path a mode, whatever the umask.
+pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(|e| Error::io("set the mode of", path, &e))
+}
+
 /// Writes and syncs a new file that has the mode and the owner of `model`, if that exists.
 fn write_like(path: &Path, model: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |e: std::io::Error| Error::io("write", path, &e);
@@ -259,7 +277,7 @@ fn write_like(path: &Path, model: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(original) = original {
         let ours = file.metadata().map_err(failed)?;
         if (ours.uid(), ours.gid()) != (original.uid(), original.gid()) {
-            fchown(&file, Some(original.uid()), Some(original.gid())).map_err(failed)?;
+            keep_owner(&file, &original).map_err(failed)?;
         }
         let mode = fs::Permissions::from_mode(original.mode() & 0o777);
         file.set_permissions(mode).map_err(failed)?;

@@ -34,15 +34,17 @@ impl Lock {
     /// Fails with exit 75 when another run still holds it at the end of the wait; and when the path is a link or no regular
     /// file: whoever may write to the directory must not choose the file into which the owner is noted.
     pub fn take(path: &Path, wait: Wait) -> Result<Lock> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o644)
-            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-            .open(path)
-            .map_err(|e| files::not_followed("open the lock", path, &e))?;
+        let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+        let mut to_note = OpenOptions::new();
+        to_note.read(true).write(true).create(true).truncate(false).mode(0o666).custom_flags(flags);
+        let mut file = match to_note.open(path) {
+            // Another user's lock can be taken, only the owner cannot be noted in it.
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                OpenOptions::new().read(true).custom_flags(flags).open(path)
+            }
+            opened => opened,
+        }
+        .map_err(|e| files::not_followed("open the lock", path, &e))?;
         let metadata = file.metadata().map_err(|e| Error::io("open the lock", path, &e))?;
         if !metadata.is_file() {
             return Err(files::not_regular(path));

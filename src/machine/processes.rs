@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -18,6 +18,9 @@ const OUTPUT_LIMIT: u64 = 1 << 20;
 
 /// How long the end of the output is waited for once a program has ended.
 const OUTPUT_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a program may take to end when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A finished program.
 #[derive(Debug)]
@@ -57,24 +60,59 @@ pub fn run(program: &str, arguments: &[OsString], input: &[u8], limit: Duration)
     Ok(Finished { status, stdout: collected(stdout), stderr: collected(stderr) })
 }
 
-/// Runs one of the site's own command lines with `sh -c`, its output going where ours goes, in a process group of its
-/// own and without any of our open files: a service that it leaves behind holds nothing of this program's (defect 22).
+/// Runs one of the site's own command lines to its end: see [`CommandLine::start`].
 ///
 /// Fails when it ends with another status than 0, or is still running after `limit`: then its group is killed.
-pub fn run_command_line(line: &OsStr, limit: Duration) -> Result<()> {
-    log::debug!("run sh -c {line:?}");
-    close_inherited_files_on_exec();
-    let mut command = Command::new("/bin/sh");
-    with_default_size_limit(&mut command);
-    let child = command
-        .arg("-c")
-        .arg(line)
-        .stdin(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .map_err(|e| cannot_start("/bin/sh", &e))?;
-    let shown = line.to_string_lossy();
+pub fn run_command_line(line: &OsStr, environment: &[(OsString, OsString)], limit: Duration) -> Result<()> {
+    let CommandLine { child, shown } = CommandLine::start(line, environment)?;
     let status = wait(child, &shown, limit, Target::Group)?;
+    command_line_ended(&shown, status)
+}
+
+/// One of the site's own command lines while it runs.
+#[derive(Debug)]
+pub struct CommandLine {
+    child: Child,
+    shown: String,
+}
+
+impl CommandLine {
+    /// Starts `sh -c LINE`, its output going where ours goes, in a process group of its own and without any of our open
+    /// files: a service that it leaves behind, or that it is, holds nothing of this program's (defect 22).
+    pub fn start(line: &OsStr, environment: &[(OsString, OsString)]) -> Result<CommandLine> {
+        log::debug!("run sh -c {line:?}");
+        close_inherited_files_on_exec();
+        let mut command = Command::new("/bin/sh");
+        with_default_size_limit(&mut command);
+        let child = command
+            .arg("-c")
+            .arg(line)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .map_err(|e| cannot_start("/bin/sh", &e))?;
+        Ok(CommandLine { child, shown: line.to_string_lossy().into_owned() })
+    }
+
+    /// Whether it has ended. Fails when it ended with another status than 0.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(false),
+            Ok(Some(status)) => command_line_ended(&self.shown, status).map(|()| true),
+            Err(e) => Err(Error::failed(format!("cannot wait for {}: {}", self.shown, io_cause(&e)))),
+        }
+    }
+
+    /// Kills its process group.
+    pub fn kill(mut self) {
+        let pid = i32::try_from(self.child.id()).unwrap_or(i32::MAX);
+        let _ = kill(Pid::from_raw(-pid), Signal::SIGKILL);
+        let _ = self.child.wait();
+    }
+}
+
+fn command_line_ended(shown: &str, status: ExitStatus) -> Result<()> {
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(()),
         (Some(code), _) => Err(Error::failed(format!("\u{201c}{shown}\u{201d} ended with exit code {code}"))),
@@ -100,12 +138,13 @@ pub fn run_to_background(program: &str, arguments: &[OsString], limit: Duration)
     Err(Error::failed(format!("{program} did not start: {said} ({})", finished.status)))
 }
 
-/// Asks the kernel to kill a program when the thread that starts it dies; every program here is started by the main one.
+/// Asks the kernel to end a program when the thread that starts it dies; every program here is started by the main one. By
+/// SIGTERM, on which rsync ends the process that it forks for the other half of its work; one that is killed leaves it.
 #[allow(unsafe_code)]
 fn die_with_us(command: &mut Command) {
     // SAFETY: prctl takes integers, allocates nothing and locks nothing, as is needed between fork and exec.
     unsafe {
-        command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(std::io::Error::from));
+        command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(std::io::Error::from));
     }
 }
 
@@ -174,12 +213,7 @@ enum Target {
     Group,
 }
 
-fn wait(
-    mut child: std::process::Child,
-    program: &str,
-    limit: Duration,
-    target: Target,
-) -> Result<ExitStatus> {
+fn wait(mut child: Child, program: &str, limit: Duration, target: Target) -> Result<ExitStatus> {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
     let (ended, end) = mpsc::channel();
     in_background(move || drop(ended.send(child.wait())))?;
@@ -190,8 +224,12 @@ fn wait(
                 Target::Process => pid,
                 Target::Group => Pid::from_raw(-pid.as_raw()),
             };
-            let _ = kill(whom, Signal::SIGKILL);
-            let _ = end.recv();
+            // rsync ends its other half on SIGTERM only.
+            let _ = kill(whom, Signal::SIGTERM);
+            if end.recv_timeout(PATIENCE).is_err() {
+                let _ = kill(whom, Signal::SIGKILL);
+                let _ = end.recv();
+            }
             let seconds = limit.as_secs();
             return Err(Error::failed(format!(
                 "{program} was still running after {seconds} s and was killed"

@@ -300,7 +300,13 @@ fn failure(daemon: &Daemon, transfer: &Transfer, code: ExitCode, stderr: &[u8]) 
         Transfer::FetchFile { from, .. } | Transfer::FetchDirectory { from, .. } => ("fetch", from),
     };
     let said = first_complaint(stderr);
-    let remedy = remedy(code, said.as_bytes());
+    let remedy = match transfer {
+        // What is written to is this host's.
+        Transfer::FetchFile { .. } | Transfer::FetchDirectory { .. } if said.contains("No space left") => {
+            "free some space on this host's disk"
+        }
+        _ => remedy(code, said.as_bytes()),
+    };
     Error::failed(format!(
         "cannot {doing} {}::{}/{} (port {}): {said} ({code}); {remedy}",
         daemon.host.in_url(),
@@ -316,7 +322,11 @@ fn first_complaint(stderr: &[u8]) -> String {
     let is_closing = |line: &&str| line.starts_with("rsync error:");
     let line = text.lines().find(|line| !line.is_empty() && !is_closing(line)).unwrap_or("no reason given");
     let line = line.strip_prefix("rsync: ").or_else(|| line.strip_prefix("@ERROR: ")).unwrap_or(line);
-    line.trim_start_matches(['[', ']']).to_owned()
+    // "[sender] change_dir ... failed": who says it is of no use to an operator.
+    match line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+        Some((_, rest)) => rest.to_owned(),
+        None => line.to_owned(),
+    }
 }
 
 fn remedy(code: ExitCode, said: &[u8]) -> &'static str {
@@ -327,6 +337,7 @@ fn remedy(code: ExitCode, said: &[u8]) -> &'static str {
         5 if says("access denied") => {
             "this host is under hosts deny, or not under hosts allow, in the daemon's configuration"
         }
+        1 | 5 if says("read only") => "set read only = no in that module of the daemon's configuration",
         5 if says("Unknown module") => "add that module to the daemon's configuration",
         5 => "see the daemon's log",
         11 if says("No space left") => "free some space on the daemon's disk",

@@ -25,6 +25,11 @@ pub fn answers_within(host: &Address, port: Port, limit: Duration) -> bool {
     }
 }
 
+/// Whether somebody accepts connections on a port now.
+pub fn answers(host: &Address, port: Port) -> bool {
+    addresses(host, port).iter().any(|address| accepts(address, ATTEMPT))
+}
+
 fn addresses(host: &Address, port: Port) -> Vec<SocketAddr> {
     (host.as_str(), port.number()).to_socket_addrs().map(Iterator::collect).unwrap_or_default()
 }

@@ -129,7 +129,7 @@ fn leaves_the_tree(path: &Path, target: &Path) -> bool {
 pub fn copy(root: &Path, entries: &[Entry], destination: &Path) -> Result<Files> {
     let mut files = Files::new();
     for entry in entries {
-        if let Some(facts) = copy_entry(&root.join(&entry.path), entry, &destination.join(&entry.path))? {
+        if let Some(facts) = copy_entry(&at(root, &entry.path), entry, &at(destination, &entry.path))? {
             files.insert(entry.path.as_os_str().as_bytes().to_vec(), facts);
         }
     }
@@ -144,6 +144,11 @@ pub fn copy(root: &Path, entries: &[Entry], destination: &Path) -> Result<Files>
     }
     make_durable(destination)?;
     Ok(files)
+}
+
+/// A path below a root; the root itself, without a trailing slash, where there is none.
+fn at(root: &Path, path: &Path) -> PathBuf {
+    if path.as_os_str().is_empty() { root.to_path_buf() } else { root.join(path) }
 }
 
 fn copy_entry(source: &Path, entry: &Entry, destination: &Path) -> Result<Option<FileFacts>> {
@@ -279,6 +284,18 @@ fn same_bytes(a: &Path, b: &Path) -> Result<bool> {
         if here.is_empty() {
             return Ok(true);
         }
+    }
+}
+
+/// Moves a directory as `mv FROM TO` does where TO does not exist: to another file system by copying.
+pub fn move_directory(from: &Path, to: &Path) -> Result<()> {
+    match fs::rename(from, to) {
+        Ok(()) => files::sync_directory_of(to),
+        Err(e) if e.kind() == std::io::ErrorKind::CrossesDevices => {
+            copy_directory(from, to)?;
+            files::remove_tree(from)
+        }
+        Err(e) => Err(Error::io("move", from, &e)),
     }
 }
 

@@ -77,6 +77,10 @@ impl Command {
 
 /// What cannot be in a file that this reader takes, wherever it stands: Windows line ends and NUL bytes.
 pub fn first_unreadable_byte(source: &[u8]) -> Option<Refusal> {
+    if source.starts_with(b"\xEF\xBB\xBF") {
+        let what = "the file begins with an invisible byte order mark, as some editors write it";
+        return Some(Refusal::at(source, 0, what, "save it as UTF-8 without one"));
+    }
     let carriage_return =
         |(at, byte): (usize, &u8)| *byte == b'\r' && matches!(source.get(at + 1), Some(b'\n') | None);
     if let Some(at) = source.iter().enumerate().position(carriage_return) {

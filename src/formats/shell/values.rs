@@ -120,6 +120,11 @@ impl<'a> Scope<'a> {
         });
     }
 
+    /// Forgets one name.
+    pub fn lose(&mut self, name: &[u8], line: usize) {
+        self.names.insert(name.to_vec(), Known::LostAt { line });
+    }
+
     fn shell_name(&self, name: &[u8], offset: usize) -> Refusal {
         let name = String::from_utf8_lossy(name);
         self.source.refusal(offset, format!("{name} belongs to the shell"), "use another name")
@@ -127,7 +132,7 @@ impl<'a> Scope<'a> {
 
     fn lost(&self, name: &[u8], line: usize, offset: usize) -> Refusal {
         let what = format!("the value of {} is uncertain since line {line}", String::from_utf8_lossy(name));
-        self.source.refusal(offset, what, format!("correct line {line}"))
+        self.source.refusal(offset, what, format!("correct line {line}")).that_follows()
     }
 
     fn lookup(&self, name: &[u8], offset: usize) -> Result<Vec<u8>, Refusal> {

@@ -23,10 +23,11 @@ pub struct Cli {
     /// The library's name without .so
     #[arg(value_name = "PLUGIN")]
     plugin: OsString,
-    /// Addresses of the model's online hosts, separated by commas: written to scripts/dispatch/conf/MODULE.env.sh
+    /// Addresses of the model's online hosts, separated by commas: written to scripts/dispatch/conf/MODULE.env.sh, in
+    /// place of those that stand there (needs --port)
     #[arg(long, value_name = "A,B,...", requires = "port")]
     members: Option<OsString>,
-    /// The port that the model's service listens on
+    /// The port that the model's service listens on (needs --members)
     #[arg(long, value_name = "PORT", requires = "members")]
     port: Option<OsString>,
     #[command(flatten)]
@@ -82,10 +83,17 @@ impl Cli {
             }
             _ => None,
         };
+        let plugin = PluginName::parse(self.plugin.as_bytes())?;
+        if plugin.so_name().ends_with(".so.so") {
+            return Err(Error::usage(format!(
+                "{} ends in .so; write PLUGIN without it",
+                shown(self.plugin.as_bytes())
+            )));
+        }
         Ok(Request {
             template,
             model: ModelName::parse(self.model.as_bytes())?,
-            plugin: PluginName::parse(self.plugin.as_bytes())?,
+            plugin,
             member_list,
             wait: self.wait,
         })
@@ -129,6 +137,7 @@ mod tests {
             &["model", "m", "m", "--members", ",", "--port", "1"],
             &["model", "m", "m", "--members", "10.0.0.1;ls", "--port", "1"],
             &["modle", "m", "m"],
+            &["model", "m", "m.so"],
             &["model", "../m", "m"],
             &["model", "m"],
         ] {

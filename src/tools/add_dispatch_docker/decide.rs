@@ -88,7 +88,7 @@ pub fn decide(observed: &Observed, request: &Request, monitor: &Monitor) -> Resu
         }
         Some(line) => {
             format!(
-                "{model} is registered already ({}:{line}); what was missing was added",
+                "{model} is registered already ({}:{line}); what was missing, or was given by option, was written",
                 registry_path.display()
             )
         }

@@ -94,7 +94,8 @@ fn apply(action: &Action) -> Result<()> {
             if let Some(dir) = path.parent() {
                 files::create_directories(dir)?;
             }
-            files::replace_atomically(path, bytes)
+            // legacy: add_dispatch_docker.sh, `cat >> "$registry"` writes through a link
+            files::replace_atomically(&files::followed(path), bytes)
         }
         Action::Say(line) => {
             terminal::say(one_line(line));

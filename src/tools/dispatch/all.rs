@@ -18,7 +18,7 @@ use crate::tools::dispatch::cli::Target;
 const REGISTRY_LIMIT: u64 = 64 << 20;
 
 /// How many lines that cannot be read are named; the others are counted.
-const NAMED: usize = 100;
+const NAMED: usize = 20;
 
 /// Does every stanza. What cannot be read or fails is reported, and the others go on; the gravest failure is the run's.
 pub fn run(monitor: &Monitor, registry: Option<PathBuf>, wait: Wait) -> Result<()> {
@@ -28,12 +28,29 @@ pub fn run(monitor: &Monitor, registry: Option<PathBuf>, wait: Wait) -> Result<(
     let _lock = Lock::take(&layout::tick_lock_of(&path), wait)?;
     let now = clock::now();
     let registry = Registry::parse(&source, &Context { environment: &environment::variable, now: &now });
-    let mut tick =
-        Tick { monitor, path: &path, wait, logs: Logs::beside(&path), problems: Vec::new(), unreadable: 0 };
+    let mut tick = Tick {
+        monitor,
+        path: &path,
+        wait,
+        log: registry.steps().iter().find_map(log_of),
+        logs: Logs::beside(&path),
+        problems: Vec::new(),
+        unreadable: 0,
+        left_out: 0,
+    };
     for step in registry.steps() {
         tick.step(step);
     }
-    summary(&tick.problems, tick.unreadable)
+    tick.summary()
+}
+
+/// The log file that a step writes to.
+fn log_of(step: &Step) -> Option<&[u8]> {
+    match step {
+        Step::Log { file, .. } => Some(file),
+        Step::Dispatch { log, .. } => log.as_deref(),
+        Step::Unreadable(_) => None,
+    }
 }
 
 /// One run over the registry.
@@ -41,10 +58,14 @@ struct Tick<'a> {
     monitor: &'a Monitor,
     path: &'a Path,
     wait: Wait,
+    /// Where the registry's own problems are written: the first log file that it names.
+    log: Option<&'a [u8]>,
     logs: Logs,
     problems: Vec<Exit>,
     /// How many lines could not be read.
     unreadable: usize,
+    /// How many lines were left out because of those.
+    left_out: usize,
 }
 
 impl Tick<'_> {
@@ -56,10 +77,14 @@ impl Tick<'_> {
                     self.report(None, error);
                 }
             }
+            Step::Unreadable(refusal) if refusal.follows => {
+                self.left_out += 1;
+                self.problems.push(Exit::Usage);
+            }
             Step::Unreadable(refusal) => {
                 self.unreadable += 1;
                 match self.unreadable <= NAMED {
-                    true => self.report(None, refusal.in_file(self.path)),
+                    true => self.report(self.log, refusal.in_file(self.path)),
                     false => self.problems.push(Exit::Usage),
                 }
             }
@@ -101,6 +126,24 @@ impl Tick<'_> {
         }
         self.problems.push(error.exit);
     }
+
+    /// Every problem was reported already: what remains is the exit code, and what was not done because of it.
+    fn summary(&self) -> Result<()> {
+        let Some(&exit) = self.problems.iter().max() else { return Ok(()) };
+        let count = match self.problems.len() - self.left_out {
+            1 => "1 problem, see above".to_owned(),
+            many => format!("{many} problems, see above"),
+        };
+        let unnamed = match self.unreadable.checked_sub(NAMED) {
+            Some(more @ 1..) => format!("; {more} more lines cannot be read"),
+            _ => String::new(),
+        };
+        let left_out = match self.left_out {
+            0 => String::new(),
+            lines => format!("; {lines} lines that depend on them were left out"),
+        };
+        Err(Error::with_exit(exit, format!("{count}{unnamed}{left_out}; the other models are done")))
+    }
 }
 
 /// The log files that the registry names, each opened once. A relative name is relative to the registry's directory,
@@ -122,23 +165,5 @@ impl Logs {
             self.open.insert(file.to_vec(), appender);
         }
         self.open.get_mut(file).map_or(Ok(()), |appender| appender.append(bytes))
-    }
-}
-
-/// Every problem was reported already: what remains is the exit code.
-fn summary(problems: &[Exit], unreadable: usize) -> Result<()> {
-    match problems.iter().max() {
-        None => Ok(()),
-        Some(&exit) => {
-            let count = match problems.len() {
-                1 => "1 problem".to_owned(),
-                many => format!("{many} problems"),
-            };
-            let see = match unreadable > NAMED {
-                true => format!("see above (of {unreadable} lines that cannot be read, the first {NAMED})"),
-                false => "see above".to_owned(),
-            };
-            Err(Error::with_exit(exit, format!("{count}, {see}; the other models are done")))
-        }
     }
 }

@@ -132,8 +132,11 @@ fn seal(version: &Version, files: Files, expected: Option<&Manifest>, site: &Sit
     let path = site.service.manifest(version);
     files::create_directories(&site.service.manifests())?;
     site.check_within()?;
+    // The daemon reads it as another user, whatever umask this run has.
+    files::set_mode(&site.service.manifests(), 0o755)?;
     let manifest = Manifest { version: version.clone(), files };
-    files::replace_atomically(&path, &manifest.render())
+    files::replace_atomically(&path, &manifest.render())?;
+    files::set_mode(&path, 0o644)
 }
 
 fn is_success(entry: &Entry) -> bool {

@@ -38,10 +38,17 @@ fn run(cli: Cli) -> Result<()> {
     match request {
         Request::One(target) => {
             check_mounted(&monitor)?;
-            tick(&monitor, &target, wait, &mut |line| {
+            let ticked = tick(&monitor, &target, wait, &mut |line| {
                 terminal::say(line);
                 Ok(())
-            })
+            });
+            // dispatchserver.sh sends the output to its log, and cron throws standard error away.
+            if let Err(error) = &ticked
+                && terminal::output_is_a_log_of_its_own()
+            {
+                terminal::say(format!("{PROGRAM}: {error}"));
+            }
+            ticked
         }
         Request::All(registry) => all::run(&monitor, registry, wait),
     }

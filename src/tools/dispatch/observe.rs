@@ -47,6 +47,7 @@ impl<'a> Site<'a> {
         let is_there = |path: &Path| -> Result<bool> { Ok(files::facts(path)?.is_some()) };
         Ok(is_there(&self.service.status())?
             || is_there(&self.upload.success())?
+            || is_there(&self.upload.success_being_removed())?
             || self.journal()?.is_some_and(|journal| journal.phase != Phase::Announced))
     }
 
@@ -251,5 +252,5 @@ type ReadFile = fn(&Path, u64) -> Result<Option<Vec<u8>>>;
 
 fn has_library(entries: &[Entry], target: &Target) -> bool {
     let library = Path::new("lib").join(&target.so_name);
-    entries.iter().any(|entry| entry.path == library && matches!(entry.kind, Kind::File | Kind::Link))
+    entries.iter().any(|entry| entry.path == library && entry.kind == Kind::File)
 }

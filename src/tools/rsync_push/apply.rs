@@ -38,7 +38,7 @@ fn act(action: &Action, deploy: &Deploy, settings: &Settings) -> Result<Statisti
         }
         Action::MoveTo(from, to) => {
             create_parent(&in_deploy(to))?;
-            files::rename(&in_deploy(from), &in_deploy(to))?;
+            trees::move_directory(&in_deploy(from), &in_deploy(to))?;
         }
         Action::Remove(path) => files::remove_tree(&in_deploy(path))?,
         Action::WriteSuccess(version) => {

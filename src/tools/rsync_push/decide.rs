@@ -45,6 +45,8 @@ pub enum ItemKind {
     File,
     /// Sent with `-r`, otherwise skipped.
     Directory,
+    /// The same, but no file is below it.
+    EmptyDirectory,
     /// Skipped always: links and special files.
     Skipped,
 }
@@ -213,10 +215,10 @@ fn data_names(data: &Directory) -> Result<Vec<OsString>> {
     };
     let names: Vec<OsString> =
         items.iter().filter(|item| item.kind != ItemKind::Skipped).map(|item| item.name.clone()).collect();
-    if names.is_empty() {
+    if !items.iter().any(|item| matches!(item.kind, ItemKind::File | ItemKind::Directory)) {
         let name = data.name;
         return Err(Error::failed(format!(
-            "{name} is empty; put the model's parameters there (an empty file, if it has none)"
+            "{name} holds no file; put the model's parameters there (an empty file, if it has none)"
         )));
     }
     Ok(names)
@@ -384,7 +386,7 @@ mod tests {
         );
         assert!(refused(|o| o.online_release.entries = None).contains("neither online/release nor release"));
         assert!(refused(|o| o.online_data.entries = None).contains("there is no online/data"));
-        assert!(refused(|o| o.online_data.entries = files(&[])).contains("online/data is empty"));
+        assert!(refused(|o| o.online_data.entries = files(&[])).contains("online/data holds no file"));
         assert!(refused(|o| o.deploy_release.entries = files(&["m.so"])).contains("--source"));
     }
 }

@@ -7,7 +7,7 @@ use crate::formats::env_file::EnvFile;
 use crate::formats::shell::Context;
 use crate::layout::Deploy;
 use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind};
-use crate::machine::{clock, environment};
+use crate::machine::{clock, environment, trees};
 use crate::names::{Address, ModelName, Port};
 use crate::tools::rsync_push::decide::{Directory, Item, ItemKind, Observed, Settings};
 use crate::version::Version;
@@ -66,7 +66,13 @@ fn items(dir: &Path) -> Result<Vec<Item>> {
         }
         let kind = match files::facts(&dir.join(&name))?.map(|facts| facts.kind) {
             Some(Kind::File) => ItemKind::File,
-            Some(Kind::Directory) => ItemKind::Directory,
+            Some(Kind::Directory) => {
+                let below = trees::survey_names(dir, std::slice::from_ref(&name))?;
+                match below.iter().any(|entry| entry.kind == Kind::File) {
+                    true => ItemKind::Directory,
+                    false => ItemKind::EmptyDirectory,
+                }
+            }
             Some(Kind::Link | Kind::Special) => ItemKind::Skipped,
             None => continue,
         };

@@ -8,12 +8,16 @@ use crate::error::{Error, Result, one_line};
 use crate::formats::manifest::{Manifest, More};
 use crate::layout::{MANIFESTS, Member, SERVICE_MODULE};
 use crate::machine::files::{self, MANIFEST_LIMIT};
+use crate::machine::processes::{self, CommandLine};
 use crate::machine::rsync::{self, Limits, Remote, Transfer};
-use crate::machine::{processes, service, terminal, trees};
+use crate::machine::{clock, service, terminal, trees};
 use crate::time::Seconds;
 use crate::tools::service_polling::decide::{Action, Plan};
 use crate::tools::service_polling::observe::{Health, Settings};
 use crate::version::Version;
+
+/// How often a `service_start` that stays in the foreground is looked at.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long `service_stop` and `service_start` may take, each.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
@@ -52,14 +56,12 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
         Action::Install(bytes) => files::replace_atomically(&files::followed(&member.service_conf()), bytes),
         Action::Stop => {
             // A service that was not running cannot be stopped: that is not this poll's failure.
-            if let Err(error) = command("service_stop", &settings.stop) {
+            if let Err(error) = command("service_stop", &settings.stop, settings) {
                 terminal::complain(super::PROGRAM, format!("{error}; starting the service all the same"));
             }
             Ok(())
         }
-        Action::Start => {
-            command("service_start", &settings.start).map_err(|e| e.context("the service was not started"))
-        }
+        Action::Start => start(settings).map_err(|e| e.context("the service was not started: service_start")),
         Action::AwaitService => await_service(settings),
         Action::Report(version) => report(version, member, settings),
         Action::Done => {
@@ -74,10 +76,42 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
     }
 }
 
+/// Runs `service_start` until it ends; where it stays in the foreground, as the service itself, until that answers.
+fn start(settings: &Settings) -> Result<()> {
+    if settings.start.is_empty() {
+        return Ok(());
+    }
+    let limit = settings.health.map_or(COMMAND_LIMIT, |health| seconds(health.limit));
+    let mut running = CommandLine::start(&settings.start, &settings.exported)?;
+    let asked = clock::Stopwatch::start();
+    while !running.has_ended()? {
+        if settings.health.is_some_and(|health| service::answers(&settings.address, health.port)) {
+            return Ok(());
+        }
+        if asked.elapsed() >= limit {
+            // Where its port is not known, nobody can tell that it did not come up.
+            if settings.health.is_some() {
+                running.kill();
+                let limit = limit.as_secs();
+                return Err(Error::failed(format!(
+                    "it was still running after {limit} s, and the service did not answer"
+                )));
+            }
+            return Ok(());
+        }
+        clock::pause(PAUSE);
+    }
+    Ok(())
+}
+
+fn seconds(Seconds(seconds): Seconds) -> Duration {
+    Duration::from_secs(seconds.unsigned_abs())
+}
+
 /// A service that accepts no connections did not come up (defect 16).
 fn await_service(settings: &Settings) -> Result<()> {
     let Some(Health { port, limit: Seconds(limit) }) = settings.health else { return Ok(()) };
-    if service::answers_within(&settings.address, port, Duration::from_secs(limit.unsigned_abs())) {
+    if service::answers_within(&settings.address, port, seconds(Seconds(limit))) {
         return Ok(());
     }
     Err(Error::failed(format!(
@@ -86,11 +120,11 @@ fn await_service(settings: &Settings) -> Result<()> {
     )))
 }
 
-fn command(name: &str, line: &OsStr) -> Result<()> {
+fn command(name: &str, line: &OsStr, settings: &Settings) -> Result<()> {
     if line.is_empty() {
         return Ok(());
     }
-    processes::run_command_line(line, COMMAND_LIMIT).map_err(|e| e.context(name))
+    processes::run_command_line(line, &settings.exported, COMMAND_LIMIT).map_err(|e| e.context(name))
 }
 
 /// Fetches a version beside its place, and renames it there when it is complete (defects 11, 23, 26). A directory of that
@@ -100,13 +134,19 @@ fn fetch(version: &Version, member: &Member, settings: &Settings) -> Result<()> 
     let versions = member.versions(&settings.model);
     let (place, staging) = (versions.join(version), versions.join(format!(".staging-{version}")));
     let aside = versions.join(format!(".discarded-{version}"));
-    // What a poll has left that died: half a version, into which a part of its rsync may still be writing, or what it
-    // exchanged below.
-    files::remove_tree(&staging)?;
-    files::remove_tree(&aside)?;
-    files::create_directories(&staging)?;
+    files::create_directories(&versions)?;
+    discard_unfinished(&versions)?;
+    files::create_new_directory(&staging)?;
     let from = Remote { module: SERVICE_MODULE, path: format!("{}/plugin/{version}/", settings.model) };
-    rsync::run(&settings.daemon, &Transfer::FetchDirectory { from, to: staging.clone() }, Limits::MODEL)?;
+    let fetched = Transfer::FetchDirectory { from, to: staging.clone() };
+    if rsync::run_if_exists(&settings.daemon, &fetched, Limits::MODEL)?.is_none() {
+        files::remove_tree(&staging)?;
+        return Err(Error::failed(format!(
+            "the monitor has no version {version} of {}, which its service.conf names: nothing was pushed and published \
+             yet, or its moduleversion is mistyped",
+            settings.model
+        )));
+    }
     verify(version, &staging, member, settings)?;
     if files::facts(&place)?.is_none() {
         trees::make_durable(&staging)?;
@@ -119,6 +159,18 @@ fn fetch(version: &Version, member: &Member, settings: &Settings) -> Result<()> 
     files::rename(&place, &aside)?;
     files::rename(&staging, &place)?;
     files::remove_tree(&aside)
+}
+
+/// Removes what polls have left that died: half a version, into which a part of their rsync may still be writing, or what
+/// they exchanged. Other versions', too: they fill the disk.
+fn discard_unfinished(versions: &Path) -> Result<()> {
+    for name in files::names_in(versions)? {
+        let bytes = name.as_encoded_bytes();
+        if bytes.starts_with(b".staging-") || bytes.starts_with(b".discarded-") {
+            files::remove_tree(&versions.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Checks a version against the monitor's manifest. One that a script published has none.

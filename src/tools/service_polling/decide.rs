@@ -8,12 +8,16 @@ use crate::version::Version;
 /// What an earlier poll left to be done after it installed a service.conf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pending {
-    /// The service was not restarted yet, or did not come up.
+    /// The service was not restarted yet, or could not be started.
     Restart,
+    /// It was started and has not answered yet. It is not started once more: it may be loading its model.
+    Await,
     /// The monitor was not told yet.
     Report,
     /// The service did not come up; the service.conf before is to be put back.
     RollBack,
+    /// It is back, the service was started with it and has not answered yet.
+    AwaitRollBack,
 }
 
 /// `<workspace>/bin/etc/.service_polling`: what is pending, for which version.
@@ -26,8 +30,13 @@ pub struct Journal {
 }
 
 /// The journal's word for each state.
-const WORDS: [(Pending, &str); 3] =
-    [(Pending::Restart, "restart"), (Pending::Report, "report"), (Pending::RollBack, "rollback")];
+const WORDS: [(Pending, &str); 5] = [
+    (Pending::Restart, "restart"),
+    (Pending::Await, "await"),
+    (Pending::Report, "report"),
+    (Pending::RollBack, "rollback"),
+    (Pending::AwaitRollBack, "await-rollback"),
+];
 
 impl Journal {
     /// Reads a journal; `None` where it is not one.
@@ -103,10 +112,17 @@ pub struct Plan {
 ///
 /// Fails when the fetched service.conf names no version that could be fetched, or one that did not come up here.
 pub fn decide(observed: &Observed) -> Result<Plan> {
-    let pending = observed.journal.as_ref();
-    if let (Some(Journal { pending: Pending::RollBack, .. }), Some(previous)) = (pending, &observed.previous)
+    let is_installed = observed.installed.as_deref() == Some(&observed.fetched[..]);
+    let has_failed = observed.failed.as_deref() == Some(&observed.fetched[..]);
+    if let (Some(journal), Some(previous)) = (&observed.journal, &observed.previous)
+        && (is_installed || has_failed)
+        && matches!(journal.pending, Pending::RollBack | Pending::AwaitRollBack)
     {
-        return Ok(Plan { steps: put_back(previous), roll_back: Vec::new() });
+        let steps = match journal.pending {
+            Pending::AwaitRollBack => came_back(previous),
+            _ => put_back(previous, &journal.version),
+        };
+        return Ok(Plan { steps, roll_back: Vec::new() });
     }
     let named = service_conf::value(&observed.fetched, "moduleversion").unwrap_or_default();
     let version = Version::of_directory(named).map_err(|_| {
@@ -115,20 +131,22 @@ pub fn decide(observed: &Observed) -> Result<Plan> {
             shown(named)
         ))
     });
-    if observed.installed.as_deref() == Some(&observed.fetched[..]) {
+    if is_installed {
         // Of a poll that died before it installed another service.conf, only what it left to be done counts.
-        let Some(Journal { pending, .. }) = pending else { return Ok(Plan::default()) };
+        let Some(Journal { pending, .. }) = observed.journal else { return Ok(Plan::default()) };
         let version = version?;
         let other = observed.previous.as_deref().filter(|previous| *previous != &observed.fetched[..]);
-        let (steps, previous) = match pending {
-            Pending::Restart | Pending::RollBack => (restart(&version), other),
+        let (mut steps, previous) = match pending {
+            Pending::Restart | Pending::RollBack | Pending::AwaitRollBack => (restart(&version), other),
+            Pending::Await => (came_up(&version), None),
             Pending::Report => (report(&version), None),
         };
+        steps.push(Action::Say(format!("finished what an earlier poll began: {version}")));
         return Ok(Plan { steps, roll_back: roll_back(&observed.fetched, previous, &version) });
     }
     let version = version?;
     let before = observed.installed.as_deref().map(version_of);
-    if observed.failed.as_deref() == Some(&observed.fetched[..]) {
+    if has_failed {
         return Err(Error::failed(format!(
             "the service did not come up with {version} and serves {} again; push a version that works, or remove \
              bin/etc/.service.conf.failed to have this one tried again",
@@ -136,16 +154,33 @@ pub fn decide(observed: &Observed) -> Result<Plan> {
         )));
     }
     let mut steps = vec![Action::FetchVersion(version.clone())];
-    steps.extend(observed.installed.clone().map(Action::KeepPrevious));
+    // One with which the service did not come up is nothing to go back to.
+    let works = observed.installed.as_ref().filter(|installed| observed.failed.as_ref() != Some(*installed));
+    steps.extend(works.cloned().map(Action::KeepPrevious));
     steps.push(Action::Record(Journal { pending: Pending::Restart, version: version.clone() }));
     steps.push(Action::Install(observed.fetched.clone()));
     steps.extend(restart(&version));
     steps.push(Action::Say(match before {
+        Some(before) if before == version.as_str() => format!("installed another service.conf for {version}"),
         Some(before) => format!("upgraded from {before} to {version}"),
         None => format!("installed {version}"),
     }));
-    let roll_back = roll_back(&observed.fetched, observed.installed.as_deref(), &version);
+    let previous = works.or(observed.previous.as_ref()).map(Vec::as_slice);
+    let roll_back = roll_back(&observed.fetched, previous, &version);
     Ok(Plan { steps, roll_back })
+}
+
+/// What can be finished while the monitor does not answer: what an earlier poll left to be done with the service, as if the
+/// monitor still announced what that poll was about. `None` where there is nothing.
+pub fn without_monitor(installed: Observed) -> Option<Observed> {
+    let fetched = match installed.journal.as_ref()?.pending {
+        Pending::Restart | Pending::Await => installed.installed.clone(),
+        Pending::RollBack | Pending::AwaitRollBack => {
+            installed.failed.clone().or(installed.installed.clone())
+        }
+        Pending::Report => None,
+    };
+    Some(Observed { fetched: fetched?, ..installed })
 }
 
 fn version_of(service_conf: &[u8]) -> String {
@@ -155,12 +190,15 @@ fn version_of(service_conf: &[u8]) -> String {
 
 /// legacy: service_polling.sh, "install and restart: a cold start"
 fn restart(version: &Version) -> Vec<Action> {
-    let mut steps = vec![
-        Action::Stop,
-        Action::Start,
-        Action::AwaitService,
-        Action::Record(Journal { pending: Pending::Report, version: version.clone() }),
-    ];
+    let journal = Journal { pending: Pending::Await, version: version.clone() };
+    let mut steps = vec![Action::Stop, Action::Start, Action::Record(journal)];
+    steps.extend(came_up(version));
+    steps
+}
+
+fn came_up(version: &Version) -> Vec<Action> {
+    let journal = Journal { pending: Pending::Report, version: version.clone() };
+    let mut steps = vec![Action::AwaitService, Action::Record(journal)];
     steps.extend(report(version));
     steps
 }
@@ -176,19 +214,21 @@ fn roll_back(failed: &[u8], previous: Option<&[u8]>, version: &Version) -> Vec<A
         Action::KeepFailed(failed.to_vec()),
         Action::Record(Journal { pending: Pending::RollBack, version: version.clone() }),
     ];
-    steps.extend(put_back(previous));
+    steps.extend(put_back(previous, version));
     steps
 }
 
-fn put_back(previous: &[u8]) -> Vec<Action> {
-    vec![
-        Action::Install(previous.to_vec()),
-        Action::Stop,
-        Action::Start,
-        Action::AwaitService,
-        Action::RolledBack,
-        Action::Say(format!("put {} back", version_of(previous))),
-    ]
+fn put_back(previous: &[u8], version: &Version) -> Vec<Action> {
+    let journal = Journal { pending: Pending::AwaitRollBack, version: version.clone() };
+    let mut steps =
+        vec![Action::Install(previous.to_vec()), Action::Stop, Action::Start, Action::Record(journal)];
+    steps.extend(came_back(previous));
+    steps
+}
+
+fn came_back(previous: &[u8]) -> Vec<Action> {
+    let line = format!("put {} back", version_of(previous));
+    vec![Action::AwaitService, Action::RolledBack, Action::Say(line)]
 }
 
 #[cfg(test)]
@@ -220,7 +260,7 @@ mod tests {
     fn a_poll_that_died_before_the_restart_is_finished_by_the_next() {
         let plan = decided(NEW, Some(NEW), Some("restart 20180413192258\n"));
         assert_eq!(plan.steps[..2], [Action::Stop, Action::Start]);
-        assert_eq!(plan.steps.last(), Some(&Action::Done));
+        assert!(plan.steps.contains(&Action::Done));
     }
 
     #[test]
@@ -232,7 +272,7 @@ mod tests {
     #[test]
     fn a_report_that_did_not_arrive_is_sent_again_without_a_restart() {
         let plan = decided(NEW, Some(NEW), Some("report 20180413192258\n"));
-        assert!(matches!(plan.steps[..], [Action::Report(_), Action::Done]));
+        assert!(matches!(plan.steps[..], [Action::Report(_), Action::Done, Action::Say(_)]));
     }
 
     #[test]
@@ -263,6 +303,31 @@ mod tests {
         let plan = decide(&observed).unwrap();
         assert_eq!(plan.steps[0], Action::Install(conf(OLD)));
         assert_eq!(plan.roll_back, []);
+    }
+
+    #[test]
+    fn a_service_that_loads_slowly_is_started_once() {
+        for (journal, installed) in
+            [("await 20180413192258\n", NEW), ("await-rollback 20180413192258\n", OLD)]
+        {
+            let mut observed = observed(NEW, Some(installed), Some(journal));
+            observed.previous = Some(conf(OLD));
+            observed.failed = (installed == OLD).then(|| conf(NEW));
+            let steps = decide(&observed).unwrap().steps;
+            assert_eq!(steps[0], Action::AwaitService, "{journal}");
+            assert!(!steps.contains(&Action::Start));
+        }
+    }
+
+    #[test]
+    fn a_later_version_ends_a_rollback_that_does_not_come_up() {
+        let mut observed = observed("20180501000000", Some(NEW), Some("rollback 20180413192258\n"));
+        observed.previous = Some(conf(OLD));
+        observed.failed = Some(conf(NEW));
+        let plan = decide(&observed).unwrap();
+        assert!(matches!(plan.steps[0], Action::FetchVersion(_)));
+        assert!(!plan.steps.iter().any(|action| matches!(action, Action::KeepPrevious(_))));
+        assert!(plan.roll_back.contains(&Action::Install(conf(OLD))));
     }
 
     #[test]

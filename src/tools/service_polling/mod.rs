@@ -19,6 +19,8 @@ mod observe;
 mod spread;
 
 use cli::Cli;
+use decide::Observed;
+use observe::Settings;
 
 const PROGRAM: &str = "service_polling";
 
@@ -42,8 +44,21 @@ fn run(cli: Cli) -> Result<()> {
     polled.and(cleaned)
 }
 
-fn poll(member: &Member, settings: &observe::Settings) -> Result<()> {
-    let observed = observe::observe(member, settings)?;
-    let plan = decide::decide(&observed)?;
+fn poll(member: &Member, settings: &Settings) -> Result<()> {
+    let installed = observe::installed(member)?;
+    match observe::fetched(member, settings) {
+        Ok(fetched) => carry_out(&Observed { fetched, ..installed }, member, settings),
+        Err(error) => {
+            // A service that a poll stopped and did not start again must not wait for the monitor.
+            if let Some(observed) = decide::without_monitor(installed) {
+                carry_out(&observed, member, settings)?;
+            }
+            Err(error)
+        }
+    }
+}
+
+fn carry_out(observed: &Observed, member: &Member, settings: &Settings) -> Result<()> {
+    let plan = decide::decide(observed)?;
     apply::apply(&plan, member, settings)
 }

@@ -25,8 +25,11 @@ pub struct Settings {
     pub model: ModelName,
     /// What this member is called in `members`.
     pub address: Address,
-    /// How it is seen that the service came up; `None` where its port is not known, or `service_timeout=0`.
+    /// How it is seen that the service came up; `None` where `service_timeout` is not set: only the site knows how long its
+    /// models take to load.
     pub health: Option<Health>,
+    /// What env.sh exports, for both command lines.
+    pub exported: Vec<(OsString, OsString)>,
     /// Command line that starts the service.
     pub start: OsString,
     /// Command line that stops it.
@@ -43,9 +46,6 @@ pub struct Health {
     /// `service_timeout`.
     pub limit: Seconds,
 }
-
-/// How long a service may take until it accepts connections, where `service_timeout` is not set.
-const SERVICE_TIMEOUT: Seconds = Seconds(60);
 
 /// Reads env.sh; the model's name may come from the container's environment (contract section 3).
 pub fn settings(member: &Member) -> Result<Settings> {
@@ -86,6 +86,10 @@ pub fn settings(member: &Member) -> Result<Settings> {
         model,
         address,
         health: health(&env_sh)?,
+        exported: env_sh
+            .exported()
+            .map(|(name, value)| (OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())))
+            .collect(),
         start: command_line("service_start")?,
         stop: command_line("service_stop")?,
         spread: env_sh.optional("spread", Spread::parse)?,
@@ -100,8 +104,13 @@ fn health(env_sh: &EnvFile) -> Result<Option<Health>> {
             None => None,
         },
     };
-    let limit = env_sh.optional("service_timeout", Seconds::parse)?.unwrap_or(SERVICE_TIMEOUT);
-    Ok(port.filter(|_| limit > Seconds(0)).map(|port| Health { port, limit }))
+    match env_sh.optional("service_timeout", Seconds::parse)? {
+        None | Some(Seconds(0)) => Ok(None),
+        Some(limit) => match port {
+            Some(port) => Ok(Some(Health { port, limit })),
+            None => Err(env_sh.missing("moduleport")),
+        },
+    }
 }
 
 fn own_address(path: &Path) -> Result<Address> {
@@ -114,8 +123,21 @@ fn own_address(path: &Path) -> Result<Address> {
     }
 }
 
-/// Fetches the monitor's service.conf and reads the installed one.
-pub fn observe(member: &Member, settings: &Settings) -> Result<Observed> {
+/// Reads what is on this member; nothing is fetched yet.
+pub fn installed(member: &Member) -> Result<Observed> {
+    let read = |path: &Path| files::read_if_exists(path, CONFIGURATION_LIMIT);
+    let journal = read(&member.journal())?;
+    Ok(Observed {
+        fetched: Vec::new(),
+        installed: read(&member.service_conf())?,
+        previous: read(&member.previous_service_conf())?,
+        failed: read(&member.failed_service_conf())?,
+        journal: journal.and_then(|bytes| Journal::parse(&bytes)),
+    })
+}
+
+/// Fetches the monitor's service.conf.
+pub fn fetched(member: &Member, settings: &Settings) -> Result<Vec<u8>> {
     let incoming = member.incoming();
     // What a poll that died left there would be taken for what this one fetches.
     files::remove_tree(&incoming)?;
@@ -123,24 +145,12 @@ pub fn observe(member: &Member, settings: &Settings) -> Result<Observed> {
     files::create_new_directory(&incoming)?;
     let to = incoming.join("service.conf");
     let from = Remote { module: SERVICE_MODULE, path: format!("{}/config_1/service.conf", settings.model) };
-    rsync::run(
-        &settings.daemon,
-        &Transfer::FetchFile { from, to: to.clone(), limit: CONFIGURATION_LIMIT },
-        Limits::SMALL,
-    )?;
-    let Some(fetched) = files::read_if_exists(&to, CONFIGURATION_LIMIT)? else {
-        return Err(Error::failed(format!(
+    let transfer = Transfer::FetchFile { from, to: to.clone(), limit: CONFIGURATION_LIMIT };
+    rsync::run(&settings.daemon, &transfer, Limits::SMALL)?;
+    files::read_if_exists(&to, CONFIGURATION_LIMIT)?.ok_or_else(|| {
+        Error::failed(format!(
             "{} has no file config_1/service.conf of at most {CONFIGURATION_LIMIT} bytes on the monitor; look at it there",
             settings.model
-        )));
-    };
-    let read = |path: &Path| files::read_if_exists(path, CONFIGURATION_LIMIT);
-    let journal = read(&member.journal())?;
-    Ok(Observed {
-        fetched,
-        installed: read(&member.service_conf())?,
-        previous: read(&member.previous_service_conf())?,
-        failed: read(&member.failed_service_conf())?,
-        journal: journal.and_then(|bytes| Journal::parse(&bytes)),
+        ))
     })
 }

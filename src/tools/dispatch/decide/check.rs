@@ -49,7 +49,8 @@ pub fn check(facts: &CheckFacts, target: &Target) -> Plan {
         }
         Members::Unreadable(error) => vec![Action::Fail(error.clone())],
         Members::Unknown => vec![Action::Say(format!(
-            "{model}: members unknown: no scripts/dispatch/conf/{model}.env.sh; write one with add_dispatch_docker --members"
+            "{model}: members unknown: scripts/dispatch/conf/{model}.env.sh is missing or names none; write members=\"A,B,...\" and \
+             moduleport=... into it"
         ))],
         Members::Known(members) => vec![Action::Say(format!(
             "{model}: {} of {} members have {version}; waiting for {}",

@@ -171,6 +171,10 @@ fn publish(
                 target.model
             )));
         }
+        // Members may be fetching it: it is whole, and the upload has changed since.
+        (Published::Other, Begin::Again) if is_announced(facts, version) => {
+            prepare.extend((!facts.is_sealed).then(|| Action::Seal(version.clone(), None)));
+        }
         (Published::Other, Begin::Again) => {
             prepare.push(Action::DiscardPublished(version.clone()));
             prepare.extend([Action::Stage(version.clone(), expected), Action::Publish(version.clone())]);
@@ -187,6 +191,13 @@ fn publish(
     let mut actions = vec![Action::Record(Journal { phase: Phase::Published, ..journal.clone() })];
     actions.extend(commit(configurations, &journal, target));
     Ok(Plan { prepare, undo, commit: actions })
+}
+
+/// Whether a service.conf names a version already.
+fn is_announced(facts: &UpdateFacts, version: &Version) -> bool {
+    let names =
+        |bytes: &[u8]| service_conf::value(bytes, "moduleversion") == Some(version.as_str().as_bytes());
+    facts.configurations.iter().any(|c| names(&c.bytes))
 }
 
 /// What members see of a version that is whole in its place.
@@ -483,6 +494,19 @@ mod tests {
         facts.script_quiet_for = Some(Seconds(200));
         let plan = planned(&facts);
         assert!(plan.prepare.contains(&Action::DiscardPublished(version(V1))));
+        assert_eq!(announced_version(&plan).as_deref(), Some(V1));
+    }
+
+    #[test]
+    fn a_version_that_a_service_conf_names_is_never_discarded() {
+        let mut facts = facts();
+        facts.status = status(300, V1);
+        facts.published = Published::Other;
+        facts.script_quiet_for = Some(Seconds(200));
+        let half_edited = format!("moduleversion={V1}\nmodulepath=/old\nmoduleconfig=/old\n");
+        facts.configurations[0].bytes = half_edited.into_bytes();
+        let plan = planned(&facts);
+        assert!(!plan.prepare.iter().any(|a| matches!(a, Action::DiscardPublished(_) | Action::Stage(..))));
         assert_eq!(announced_version(&plan).as_deref(), Some(V1));
     }
 
