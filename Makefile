@@ -27,7 +27,7 @@ demo-stop: ## stop a fleet that ARGS=--keep left up: make demo-stop DIR=...
 test: ## every test; prints SKIP for each that lacks a real component, and how many (in CI: a failure)
 	@sh .ci/need.sh cargo rsync cc dash bash sed setpriv setsid mount hostname strace
 	@mkdir -p $(TARGET) && rm -f $(SKIPS)
-	@MODEL_ROLLOUT_SKIPS="$$(realpath $(TARGET))/skips" $(CARGO) test $(ARGS)
+	@TMPDIR="$$(sh .ci/fast-tmp.sh)" MODEL_ROLLOUT_SKIPS="$$(realpath $(TARGET))/skips" $(CARGO) test $(ARGS)
 	@echo "skipped tests: $$(cat $(SKIPS) 2>/dev/null | wc -l)"
 
 check: ## formatting, lints, import directions, documentation, shell scripts
@@ -41,7 +41,7 @@ check: ## formatting, lints, import directions, documentation, shell scripts
 golden: ## binaries against scripts, a report per scenario (LEGACY=DIR: against your own scripts)
 	@$(if $(LEGACY),$(if $(wildcard $(LEGACY)/*.sh),,$(error LEGACY=$(LEGACY): there is no script in that directory)))
 	@sh .ci/need.sh cargo rsync dash bash sed
-	@LEGACY='$(if $(LEGACY),$(realpath $(LEGACY)))' $(CARGO) test --quiet --test suite -- --ignored --exact golden::report --nocapture --test-threads=1
+	@TMPDIR="$$(sh .ci/fast-tmp.sh)" LEGACY='$(if $(LEGACY),$(realpath $(LEGACY)))' $(CARGO) test --quiet --test suite -- --ignored --exact golden::report --nocapture --test-threads=1
 
 # A file system in memory: what is tried is the order of the calls, not the disk.
 crash: ## the release binaries killed before every call, and every call failing (some 40 minutes)
