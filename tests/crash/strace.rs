@@ -96,7 +96,10 @@ impl Call {
             let path = self.arguments.get(n + 1).map_or("", String::as_str);
             argument.starts_with("AT_FDCWD") && (path.starts_with("\"/") || !path.starts_with('"'))
         };
-        let mut arguments = self.arguments.iter().enumerate();
+        // What is read or written may name anything.
+        let moves_bytes =
+            ["read", "pread64", "readv", "write", "pwrite64", "writev"].contains(&self.name.as_str());
+        let mut arguments = self.arguments.iter().take(if moves_bytes { 1 } else { usize::MAX }).enumerate();
         arguments.any(|(n, argument)| argument.contains(root) && !is_beside_the_point(n, argument))
     }
 }
@@ -234,7 +237,7 @@ fn a_trace_is_read_as_calls_in_the_order_in_which_they_returned() {
 #[test]
 fn places_are_counted_as_strace_counts_and_begin_in_the_world() {
     let calls = parse(
-        "openat(\"/lib/libc\") = 3\nread(3</lib/libc>) = 9\nopenat(\"/w/a\") = 3</w/a>\nread(3</w/a>) = 0\n",
+        "openat(\"/lib/libc\") = 3\nread(3</lib/libc>) = 9\nwrite(1<pipe:[1]>, \"/w/a\", 4) = 4\nopenat(\"/w/a\") = 3</w/a>\nread(3</w/a>) = 0\n",
     );
     let points = points(&calls, |call| call.concerns("/w/"));
     let shown: Vec<_> = points.iter().map(|point| (point.name.as_str(), point.number)).collect();
