@@ -43,8 +43,8 @@ impl<'a> EnvFile<'a> {
     }
 
     /// What a shell which sourced the file hands on to the programs that it starts.
-    pub fn exported(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.env.exported()
+    pub fn exported(&self, context: &Context) -> Vec<(&[u8], &[u8])> {
+        self.env.exported(context)
     }
 
     /// The error of a key that is not set.

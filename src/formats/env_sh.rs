@@ -24,7 +24,7 @@ struct Setting {
 pub struct EnvSh {
     source: Vec<u8>,
     settings: Vec<Setting>,
-    /// The names that a shell hands on to the programs that it starts.
+    /// The names that stand behind `export`.
     exports: BTreeSet<Vec<u8>>,
 }
 
@@ -60,8 +60,7 @@ impl EnvSh {
                 }
                 let span = assignment.value.span.clone();
                 let reads = assignment.value.names();
-                // What comes from the environment is handed on with its new value.
-                if exports_names || (context.environment)(&assignment.name).is_some() {
+                if exports_names {
                     exports.insert(assignment.name.clone());
                 }
                 settings.push(Setting { name: assignment.name.clone(), value, span, reads });
@@ -82,12 +81,14 @@ impl EnvSh {
         self.last(name).map(|setting| &setting.value[..])
     }
 
-    /// The names and values that a shell which sourced this file hands on to the programs that it starts.
-    pub fn exported(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.exports.iter().filter_map(|name| {
-            let setting = self.settings.iter().rev().find(|setting| setting.name == *name)?;
-            Some((&name[..], &setting.value[..]))
-        })
+    /// The names and values that a shell which sourced this file hands on to the programs that it starts: what it exports,
+    /// and what comes from the environment with its new value.
+    pub fn exported(&self, context: &Context) -> Vec<(&[u8], &[u8])> {
+        let names: BTreeSet<&[u8]> = self.settings.iter().map(|setting| &setting.name[..]).collect();
+        let is_exported = |name: &[u8]| self.exports.contains(name) || (context.environment)(name).is_some();
+        let value = |name: &[u8]| self.settings.iter().rev().find(|setting| setting.name == name);
+        let exported = names.into_iter().filter(|name| is_exported(name));
+        exported.filter_map(|name| Some((name, &value(name)?.value[..]))).collect()
     }
 
     /// The line, from 1, on which a name gets its value.

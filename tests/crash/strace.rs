@@ -199,6 +199,10 @@ pub fn points(calls: &[Call], begins: impl Fn(&Call) -> bool) -> Vec<Point> {
     let mut begun = false;
     let mut points = Vec::new();
     for call in calls {
+        // What follows is a look at the processes that run, of which there are more or fewer each time; nothing is written.
+        if begun && call.arguments.iter().any(|argument| argument.contains("/proc")) {
+            break;
+        }
         let number = counted.entry(&call.name).or_default();
         *number += 1;
         begun = begun || begins(call);

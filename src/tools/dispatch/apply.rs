@@ -66,7 +66,11 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
                 return Ok(Next::Yield);
             }
         }
-        Action::KeepInFlight(version) => drop(create_status(version, site)?),
+        Action::KeepInFlight(version) => {
+            if files::facts(&service.status())?.is_none() {
+                create_status(version, site)?;
+            }
+        }
         Action::MarkInFlightAgain(version) => {
             files::replace_atomically(&service.status(), format!("{version}\n").as_bytes())?;
         }

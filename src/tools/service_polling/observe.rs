@@ -87,7 +87,8 @@ pub fn settings(member: &Member) -> Result<Settings> {
         address,
         health: health(&env_sh)?,
         exported: env_sh
-            .exported()
+            .exported(&context)
+            .into_iter()
             .map(|(name, value)| (OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())))
             .collect(),
         start: command_line("service_start")?,
