@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 
+mod asking;
 mod bad_input;
 mod crash;
 mod daemon;

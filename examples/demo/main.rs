@@ -18,8 +18,6 @@ mod ground;
 mod keep;
 mod processes;
 mod rollout;
-#[path = "../shared/service_control.rs"]
-mod service_control;
 mod sweep;
 mod table;
 mod timeline;

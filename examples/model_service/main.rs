@@ -17,8 +17,6 @@ use model_rollout::layout;
 
 mod model;
 mod server;
-#[path = "../shared/service_control.rs"]
-mod service_control;
 
 use model::Model;
 

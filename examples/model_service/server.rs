@@ -5,16 +5,12 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-use thrift::protocol::{
-    TInputProtocol, TMessageIdentifier, TMessageType, TOutputProtocol, TSerializable, TType,
+use model_rollout::formats::service_control::{
+    self, CONTROL, Call, MODULE_VERSION, ServiceControlParam, ServiceResult,
 };
-use thrift::{ApplicationError, ApplicationErrorKind};
+use model_rollout::machine::frames::{receive_frame, send_frame};
 
 use crate::model::Model;
-use crate::service_control::{
-    CONTROL, Input, MODULE_VERSION, Output, ServiceControlParam, ServiceResult, protocols, read_fields,
-    write_field,
-};
 
 /// What the score of the demo's table is asked for.
 const QUESTION: f64 = 10.0;
@@ -38,39 +34,22 @@ pub fn run(listener: &TcpListener, served: Arc<Served>) -> Result<(), String> {
 }
 
 /// A client that hangs up, or speaks another protocol, ends its connection and nothing else.
-fn answer_calls(stream: TcpStream, served: &Served) {
-    let Ok((mut input, mut output)) = protocols(stream) else { return };
-    while answer_call(&mut input, &mut output, served).is_ok() {}
-}
-
-fn answer_call(input: &mut Input, output: &mut Output, served: &Served) -> thrift::Result<()> {
-    let call = input.read_message_begin()?;
-    let mut param = ServiceControlParam::default();
-    read_fields(input, |input, id, kind| {
-        match (call.name.as_str(), id, kind) {
-            (CONTROL, 1, TType::Struct) => param = ServiceControlParam::read_from_in_protocol(input)?,
-            _ => input.skip(kind)?,
+fn answer_calls(mut stream: TcpStream, served: &Served) {
+    while let Ok(message) = receive_frame(&mut stream) {
+        let Ok(reply) = service_control::read_call(&message).and_then(|call| answer(&call, served)) else {
+            return;
+        };
+        if send_frame(&mut stream, &reply).is_err() {
+            return;
         }
-        Ok(())
-    })?;
-    input.read_message_end()?;
-    let kind = if call.name == CONTROL { TMessageType::Reply } else { TMessageType::Exception };
-    output.write_message_begin(&TMessageIdentifier::new(&call.name, kind, call.sequence_number))?;
-    if call.name == CONTROL {
-        reply(output, &control(&param, served))?;
-    } else {
-        let unknown =
-            ApplicationError::new(ApplicationErrorKind::UnknownMethod, format!("no method {}", call.name));
-        thrift::Error::write_application_error_to_out_protocol(&unknown, output)?;
     }
-    output.write_message_end()?;
-    output.flush()
 }
 
-/// A reply is a struct whose field 0 is the result.
-fn reply(output: &mut dyn TOutputProtocol, result: &ServiceResult) -> thrift::Result<()> {
-    write_field(output, 0, TType::Struct, |output| result.write_to_out_protocol(output))?;
-    output.write_field_stop()
+fn answer(call: &Call, served: &Served) -> thrift::Result<Vec<u8>> {
+    match call.method.as_str() {
+        CONTROL => service_control::reply(call, &control(&call.param, served)),
+        _ => service_control::refusal(call),
+    }
 }
 
 fn control(param: &ServiceControlParam, served: &Served) -> ServiceResult {

@@ -1,5 +1,6 @@
 //! An env.sh together with the name of its file, so that every complaint about a value can say file and line.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -50,6 +51,11 @@ impl<'a> EnvFile<'a> {
     /// The error of a key that is not set.
     pub fn missing(&self, key: &str) -> Error {
         Error::usage(format!("{}: {key} is not set; add a line {key}=...", self.path.display()))
+    }
+
+    /// The error of a key whose value does not fit the others.
+    pub fn refused(&self, key: &str, why: impl Display) -> Error {
+        Error::usage(why.to_string()).context(self.place(key))
     }
 
     fn place(&self, key: &str) -> String {

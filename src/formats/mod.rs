@@ -17,6 +17,7 @@ pub mod env_sh;
 pub mod manifest;
 pub mod rsyncd_conf;
 pub mod service_conf;
+pub mod service_control;
 
 pub mod shell;
 

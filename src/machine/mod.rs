@@ -6,8 +6,10 @@
 pub mod clock;
 pub mod environment;
 pub mod files;
+pub mod frames;
 pub mod locks;
 pub mod net;
+pub mod probe;
 pub mod proc;
 pub mod processes;
 pub mod rsync;

@@ -1,17 +1,22 @@
 //! Other programs: started without a shell unless the site's own command line asks for one, and never for ever.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 
 use crate::error::{Error, Result, io_cause};
+use crate::machine::clock::Deadline;
 
 /// How much of a program's output is kept.
 const OUTPUT_LIMIT: u64 = 1 << 20;
@@ -138,7 +143,97 @@ pub fn run_to_background(program: &str, arguments: &[OsString], limit: Duration)
     Err(Error::failed(format!("{program} did not start: {said} ({})", finished.status)))
 }
 
-/// Asks the kernel to end a program when the thread that starts it dies; every program here is started by the main one. By
+/// The longest line that is read of a site's own program, in bytes.
+const LINE_LIMIT: usize = 64 << 10;
+
+/// Runs one of the site's own programs, without a shell, and returns the first line that it prints, without its end. What it
+/// writes to standard error is dropped. The program runs in a process group of its own, so that at the deadline whatever
+/// it started is killed with it. May be called by any thread that stays until it returns.
+///
+/// Fails when it cannot be started, ends with another status than 0, or has not ended at the deadline.
+pub fn first_line(program: &Path, arguments: &[OsString], deadline: Deadline) -> Result<Vec<u8>> {
+    let shown = program.display();
+    let mut command = Command::new(program);
+    die_with_us(&mut command);
+    with_default_size_limit(&mut command);
+    let mut child = command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(|e| cannot_start(&shown.to_string(), &e))?;
+    let output = read_until_end(&mut child, deadline);
+    if !matches!(child.try_wait(), Ok(Some(_))) {
+        let group = Pid::from_raw(-i32::try_from(child.id()).unwrap_or(i32::MAX));
+        let _ = kill(group, Signal::SIGKILL);
+        let _ = child.wait();
+    }
+    let (status, output) = output.map_err(|e| Error::failed(format!("{shown}: {}", io_cause(&e))))?;
+    if !status.success() {
+        return Err(Error::failed(format!("{shown} ended with {status}")));
+    }
+    let line = output.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(line.to_vec())
+}
+
+/// How a program ended, and the beginning of what it printed until then: a process that it leaves behind, its output open, is
+/// not waited for.
+fn read_until_end(child: &mut Child, deadline: Deadline) -> io::Result<(ExitStatus, Vec<u8>)> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    let mut stdout = child.stdout.take();
+    if let Some(stream) = &stdout {
+        fcntl(stream, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    let mut kept = Vec::new();
+    loop {
+        let ended = child.try_wait()?;
+        if let Some(stream) = &mut stdout
+            && read_what_is_there(stream, &mut kept)? == Stream::Closed
+        {
+            stdout = None;
+        }
+        if let Some(status) = ended {
+            return Ok((status, kept));
+        }
+        let pause = deadline.left()?.min(LOOK_AGAIN);
+        match &stdout {
+            None => thread::sleep(pause.min(Duration::from_millis(1))),
+            Some(stream) => {
+                let timeout = PollTimeout::try_from(pause).unwrap_or(PollTimeout::ZERO);
+                poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLIN)], timeout)?;
+            }
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Stream {
+    Open,
+    Closed,
+}
+
+/// Reads without waiting; what is too much is dropped, so that a full pipe does not stop the program.
+fn read_what_is_there(stream: &mut impl Read, kept: &mut Vec<u8>) -> io::Result<Stream> {
+    let mut chunk = [0; 4096];
+    // At most so much at once: a program that prints for ever must not keep us from looking at the time.
+    for _ in 0..64 {
+        match stream.read(&mut chunk) {
+            Ok(0) => return Ok(Stream::Closed),
+            Ok(length) => {
+                let room = LINE_LIMIT.saturating_sub(kept.len());
+                kept.extend_from_slice(&chunk[..length.min(room)]);
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(Stream::Open)
+}
+
+/// Asks the kernel to end a program when the thread that starts it dies; every thread here that starts one waits for it. By
 /// SIGTERM, on which rsync ends the process that it forks for the other half of its work; one that is killed leaves it.
 #[allow(unsafe_code)]
 fn die_with_us(command: &mut Command) {

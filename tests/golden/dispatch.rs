@@ -249,7 +249,7 @@ scenarios! {
             binary: |outcome| {
                 ended(outcome);
                 assert_eq!(outcome.status, 1);
-                assert!(outcome.stderr.contains("late: 127.0.0.11, 127.0.0.12 (2 of 2)"), "{}", outcome.stderr);
+                assert!(outcome.stderr.contains("late: 127.0.0.11 (no answer), 127.0.0.12 (no answer) (2 of 2)"), "{}", outcome.stderr);
             },
         },
     );

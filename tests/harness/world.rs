@@ -202,6 +202,12 @@ impl World<'_> {
         );
     }
 
+    /// Adds lines to the monitor's member list.
+    pub fn member_list_says(&self, lines: &str) {
+        let path = format!("monitor/scripts/dispatch/conf/{MODEL}.env.sh");
+        self.write(&path, [self.read(&path), lines.as_bytes().to_vec()].concat());
+    }
+
     /// A member's report.
     pub fn reported(&self, member: &str, version: &str) {
         self.write(self.service(&format!("version/{member}")), format!("{version}\n"));

@@ -14,8 +14,10 @@ use crate::machine::{environment, files, terminal};
 
 mod all;
 mod apply;
+mod ask;
 mod cli;
 mod decide;
+mod fleet;
 mod journal;
 mod observe;
 

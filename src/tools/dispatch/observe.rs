@@ -12,16 +12,17 @@ use crate::layout::{Monitor, Service, Upload};
 use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind, MANIFEST_LIMIT};
 use crate::machine::trees::{self, Entry};
 use crate::machine::{clock, environment};
-use crate::names::Address;
+use crate::tools::dispatch::ask;
 use crate::tools::dispatch::cli::Target;
 use crate::tools::dispatch::decide::{
     CheckFacts, Configuration, Members, Published, Status, Success, UpdateFacts, UploadFacts, UploadManifest,
-    update,
+    check, update,
 };
+use crate::tools::dispatch::fleet::{Fleet, Origin};
 use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::version::Version;
 
-/// The largest `success`, `status` or report that is read, in bytes: each holds one word.
+/// The largest `success` or `status` that is read, in bytes: each holds one word.
 const MARKER_LIMIT: u64 = 64 << 10;
 
 /// Where a model's files are on the monitor.
@@ -182,7 +183,10 @@ impl<'a> Site<'a> {
             .first()
             .and_then(|configuration| service_conf::value(&configuration.bytes, "moduleversion"))
             .map(<[u8]>::to_vec);
-        let members = if status.is_some() { self.members(target) } else { Members::Unknown };
+        let members = match check::asks_members(status.as_ref(), journal.as_ref()) {
+            true => self.members(target),
+            false => Members::Unknown,
+        };
         let begun = status.as_ref().and_then(|status| status.version.as_ref());
         let script_quiet_for = match begun {
             Some(version) if journal.as_ref().is_none_or(|journal| journal.version != *version) => {
@@ -193,47 +197,31 @@ impl<'a> Site<'a> {
         Ok(CheckFacts { status, success, journal, announced, script_quiet_for, members })
     }
 
-    /// The member list: conf/MODEL.env.sh, otherwise the uploaded env.sh (contract section 2).
+    /// Who the members are, and what each of them answers.
     fn members(&self, target: &Target) -> Members {
+        let fleet = match self.fleet(target) {
+            Ok(Some(fleet)) if !fleet.members.is_empty() => fleet,
+            Ok(_) => return Members::Unknown,
+            Err(error) => return Members::Unreadable(error),
+        };
+        ask::all(&fleet, &self.service).map_or_else(Members::Unreadable, Members::Known)
+    }
+
+    /// The member list: conf/MODEL.env.sh, otherwise the uploaded env.sh (contract section 2).
+    fn fleet(&self, target: &Target) -> Result<Option<Fleet>> {
         let lists = [
-            (self.monitor.member_list(&target.model), files::read_if_exists as ReadFile),
-            (self.upload.env_sh(), files::read_without_following),
+            (self.monitor.member_list(&target.model), Origin::Monitor, files::read_if_exists as ReadFile),
+            (self.upload.env_sh(), Origin::Upload, files::read_without_following),
         ];
-        for (path, read) in lists {
-            let content = match read(&path, CONFIGURATION_LIMIT) {
-                Ok(Some(content)) => content,
-                Ok(None) => continue,
-                Err(error) => return Members::Unreadable(error),
-            };
+        for (path, origin, read) in lists {
+            let Some(content) = read(&path, CONFIGURATION_LIMIT)? else { continue };
             let now = clock::now();
             let context = Context { environment: &environment::variable, now: &now };
-            let addresses = EnvFile::parse(&path, &content, &context)
-                .and_then(|file| file.list("members", Address::parse));
-            return match addresses {
-                Ok(addresses) if addresses.is_empty() => Members::Unknown,
-                Ok(addresses) => Members::Known(addresses.into_iter().map(|a| self.report(a)).collect()),
-                Err(error) => Members::Unreadable(error),
-            };
+            return EnvFile::parse(&path, &content, &context)
+                .and_then(|list| Fleet::parse(&list, origin))
+                .map(Some);
         }
-        Members::Unknown
-    }
-
-    fn report_of(&self, member: &Address) -> Result<Option<Vec<u8>>> {
-        let path = self.service.report(member);
-        files::check_within(&self.service.dir, &path)?;
-        files::read_without_following(&path, MARKER_LIMIT)
-    }
-
-    /// What a member reported; a report that cannot be read counts as none.
-    fn report(&self, member: Address) -> (Address, Option<Vec<u8>>) {
-        let content = self.report_of(&member);
-        (
-            member,
-            content.unwrap_or_else(|error| {
-                log::debug!("{error}");
-                None
-            }),
-        )
+        Ok(None)
     }
 }
 
@@ -247,6 +235,7 @@ fn of_another_push(entries: &[Entry], success: Option<Identity>) -> Option<PathB
         None => Some(name.to_path_buf()),
     }
 }
+
 /// Reads a file that may be missing.
 type ReadFile = fn(&Path, u64) -> Result<Option<Vec<u8>>>;
 

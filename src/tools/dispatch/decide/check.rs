@@ -13,14 +13,18 @@ use crate::version::Version;
 /// An upgrade older than this is given up (contract section 3, fCheckVersion).
 const GIVEN_UP_AFTER: Seconds = Seconds(20 * 60);
 
+/// Whether the members have to be asked: only while an upgrade is in flight and announced. One that is not announced yet is
+/// resumed by the next tick, however long that takes (defect 3).
+pub fn asks_members(status: Option<&Status>, journal: Option<&Journal>) -> bool {
+    let is_announced = |journal: &Journal| journal.phase == Phase::Announced;
+    status.is_some() && !journal.is_some_and(|journal| is_about(journal, status) && !is_announced(journal))
+}
+
 /// fCheckVersion.
 pub fn check(facts: &CheckFacts, target: &Target) -> Plan {
-    let Some(status) = &facts.status else { return Plan::default() };
+    let asks = asks_members(facts.status.as_ref(), facts.journal.as_ref());
+    let Some(status) = facts.status.as_ref().filter(|_| asks) else { return Plan::default() };
     let ours = facts.journal.as_ref().filter(|journal| is_about(journal, Some(status)));
-    if ours.is_some_and(|journal| journal.phase != Phase::Announced) {
-        // Not announced yet: the next tick resumes it, however long that takes (defect 3).
-        return Plan::default();
-    }
     let announced = facts.announced.clone().unwrap_or_default();
     if ours.is_none() && script_is_publishing(facts, status, &announced) {
         // That the members have the version before says nothing about the one that is being published.
@@ -28,12 +32,10 @@ pub fn check(facts: &CheckFacts, target: &Target) -> Plan {
     }
     let version = String::from_utf8_lossy(&announced).into_owned();
     let model = &target.model;
-    let late: Vec<&Address> = match &facts.members {
-        Members::Known(members) => members
-            .iter()
-            .filter(|(_, report)| !confirms(report.as_deref(), &announced))
-            .map(|(a, _)| a)
-            .collect(),
+    let late: Vec<&(Address, Option<Vec<u8>>)> = match &facts.members {
+        Members::Known(members) => {
+            members.iter().filter(|(_, answer)| !confirms(answer.as_deref(), &announced)).collect()
+        }
         Members::Unknown | Members::Unreadable(_) => Vec::new(),
     };
     let commit = match &facts.members {
@@ -56,7 +58,7 @@ pub fn check(facts: &CheckFacts, target: &Target) -> Plan {
             "{model}: {} of {} members have {version}; waiting for {}",
             members.len() - late.len(),
             members.len(),
-            listed(&late)
+            listed(&late, |(address, _)| address.to_string())
         ))],
     };
     Plan { commit, ..Plan::default() }
@@ -70,12 +72,13 @@ fn script_is_publishing(facts: &CheckFacts, status: &Status, announced: &[u8]) -
 }
 
 /// legacy: dispatch.sh, fCheckVersion: the text of the report, as `$(cat ...)` reads it, equals the version.
-fn confirms(report: Option<&[u8]>, announced: &[u8]) -> bool {
-    let text = report.map(|bytes| {
-        let end = bytes.iter().rposition(|b| *b != b'\n').map_or(0, |last| last + 1);
-        &bytes[..end]
-    });
-    text == Some(announced)
+fn confirms(answer: Option<&[u8]>, announced: &[u8]) -> bool {
+    answer.map(text_of) == Some(announced)
+}
+
+fn text_of(answer: &[u8]) -> &[u8] {
+    let end = answer.iter().rposition(|b| *b != b'\n').map_or(0, |last| last + 1);
+    &answer[..end]
 }
 
 /// Ends an upgrade: `success` first, so that a run killed in between leaves an upgrade that ends at the next tick.
@@ -98,10 +101,18 @@ fn was_dispatched(success: &Success, status: &Status, ours: Option<&Journal>, fa
     }
 }
 
-fn given_up(target: &Target, version: &str, members: &Members, late: &[&Address]) -> Error {
+fn given_up(
+    target: &Target,
+    version: &str,
+    members: &Members,
+    late: &[&(Address, Option<Vec<u8>>)],
+) -> Error {
     let minutes = GIVEN_UP_AFTER.0 / 60;
     let who = match members {
-        Members::Known(all) => format!("late: {} ({} of {})", listed(late), late.len(), all.len()),
+        Members::Known(all) => {
+            let (count, of) = (late.len(), all.len());
+            format!("late: {} ({count} of {of})", listed(late, with_its_answer))
+        }
         Members::Unknown | Members::Unreadable(_) => {
             "who is late is unknown without a member list".to_owned()
         }
@@ -112,11 +123,25 @@ fn given_up(target: &Target, version: &str, members: &Members, late: &[&Address]
     ))
 }
 
-fn listed(addresses: &[&Address]) -> String {
+/// A late member, and why it is late.
+fn with_its_answer((address, answer): &(Address, Option<Vec<u8>>)) -> String {
+    /// A version has at most 79 characters; an answer may be anything.
+    const SHOWN: usize = 80;
+    match answer {
+        None => format!("{address} (no answer)"),
+        Some(answer) => {
+            let text = String::from_utf8_lossy(text_of(answer));
+            format!("{address} (serves {})", text.chars().take(SHOWN).collect::<String>())
+        }
+    }
+}
+
+/// The first of them, and how many more there are.
+fn listed<T>(items: &[&T], shown: impl Fn(&T) -> String) -> String {
     const SHOWN: usize = 20;
-    let mut text = addresses.iter().take(SHOWN).map(|a| a.as_str()).collect::<Vec<_>>().join(", ");
-    if addresses.len() > SHOWN {
-        text.push_str(&format!(" and {} more", addresses.len() - SHOWN));
+    let mut text = items.iter().take(SHOWN).map(|item| shown(item)).collect::<Vec<_>>().join(", ");
+    if items.len() > SHOWN {
+        text.push_str(&format!(" and {} more", items.len() - SHOWN));
     }
     text
 }
@@ -133,7 +158,7 @@ mod tests {
     }
 
     fn members(reports: &[Option<&str>]) -> Members {
-        let address = |n: usize| Address::parse(format!("10.0.0.{n}").as_bytes()).unwrap();
+        let address = |n: usize| Address::parse(format!("10.0.{}.{}", n / 256, n % 256).as_bytes()).unwrap();
         let reports = reports.iter().enumerate();
         Members::Known(
             reports.map(|(n, r)| (address(n + 1), r.map(|text| text.as_bytes().to_vec()))).collect(),
@@ -207,16 +232,37 @@ mod tests {
 
     #[test]
     fn after_twenty_minutes_it_is_given_up_and_the_late_members_are_named() {
-        let mut facts = facts(&[Some(V), None]);
+        let mut facts = facts(&[Some(V), None, Some("20170101000000\n")]);
         facts.status.as_mut().unwrap().age = Seconds(1200);
         assert!(said(&checked(&facts)).contains("waiting for"));
         facts.status.as_mut().unwrap().age = Seconds(1201);
         let actions = checked(&facts);
         assert_eq!(actions[0], Action::RemoveSuccess(identity(7)));
-        assert!(
-            said(&actions)
-                .contains("gave up waiting for 20180413192258 after 20 minutes, late: 10.0.0.2 (1 of 2)")
-        );
+        let who = "late: 10.0.0.2 (no answer), 10.0.0.3 (serves 20170101000000) (2 of 3)";
+        let expected = format!("gave up waiting for 20180413192258 after 20 minutes, {who}");
+        assert!(said(&actions).contains(&expected), "{}", said(&actions));
+    }
+
+    #[test]
+    fn an_error_stays_short_however_many_members_are_late_and_whatever_they_answer() {
+        let noise = "x".repeat(60_000);
+        let mut facts = facts(&vec![Some(noise.as_str()); 1000]);
+        facts.status.as_mut().unwrap().age = Seconds(1201);
+        let said = said(&checked(&facts));
+        assert!(said.contains("and 980 more (1000 of 1000)") && said.len() < 3000, "{} bytes", said.len());
+    }
+
+    #[test]
+    fn members_are_asked_only_while_an_announced_upgrade_is_in_flight() {
+        let mut facts = facts(&[]);
+        let asks = |facts: &CheckFacts| asks_members(facts.status.as_ref(), facts.journal.as_ref());
+        assert!(asks(&facts));
+        facts.journal.as_mut().unwrap().phase = Phase::Publishing;
+        assert!(!asks(&facts));
+        facts.journal = None;
+        assert!(asks(&facts), "a script's upgrade");
+        facts.status = None;
+        assert!(!asks(&facts));
     }
 
     #[test]

@@ -116,7 +116,7 @@ pub struct UpdateFacts {
 /// Who the members are.
 #[derive(Debug)]
 pub enum Members {
-    /// Each with what it reported last.
+    /// Each with the version that it answered; `None` where it did not answer.
     Known(Vec<(Address, Option<Vec<u8>>)>),
     /// There is no member list.
     Unknown,
@@ -137,7 +137,7 @@ pub struct CheckFacts {
     pub announced: Option<Vec<u8>>,
     /// For an upgrade that a script began: how long ago it last wrote below the version's directory.
     pub script_quiet_for: Option<Seconds>,
-    /// The members.
+    /// The members; unknown unless [`check::asks_members`].
     pub members: Members,
 }
 
