@@ -16,12 +16,19 @@ pub const SERVICE_MODULE: &str = "datamining_service";
 pub const MANIFEST: &str = ".manifest";
 /// The manifests of the published versions, beside `plugin/`.
 pub const MANIFESTS: &str = ".manifests";
+/// What the name of a version begins with while it is deleted.
+pub const DISCARDED: &str = ".discarded-";
 /// The workspace inside every container, which service.conf's paths name.
 pub const WORKSPACE: &str = "/data1/work/datasys/framework/service/workspace";
 /// The configuration of the monitor's rsync daemon.
 pub const RSYNCD_CONF: &str = "/etc/rsyncd.conf";
 /// The crontab that runs a member's poller.
 pub const POLLER_CRONTAB: &str = "/var/spool/cron/root";
+
+/// Where a version is moved, in its directory of versions, before it is deleted.
+pub fn discarded(versions: &Path, version: &Version) -> PathBuf {
+    versions.join(format!("{DISCARDED}{version}"))
+}
 
 /// The lock of whoever edits a file: a dot file beside it.
 pub fn lock_of(file: &Path) -> PathBuf {
@@ -153,9 +160,9 @@ impl Service {
         self.versions().join(format!(".staging-{version}"))
     }
 
-    /// Where a half-copied version of a script that died is moved before it is deleted.
+    /// Where a version is moved before it is deleted.
     pub fn discarded(&self, version: &Version) -> PathBuf {
-        self.versions().join(format!(".discarded-{version}"))
+        discarded(&self.versions(), version)
     }
 
     /// The manifests of the published versions.
@@ -168,9 +175,14 @@ impl Service {
         self.manifests().join(version)
     }
 
+    /// What members reported to serve, a file each.
+    pub fn reports(&self) -> PathBuf {
+        self.dir.join("version")
+    }
+
     /// What a member reported to serve.
     pub fn report(&self, member: &Address) -> PathBuf {
-        self.dir.join("version").join(member)
+        self.reports().join(member)
     }
 }
 

@@ -3,7 +3,8 @@
 //! How to find your way:
 //!
 //! - The words of the trade, each validated once: [`names`], [`ip_range`], [`version`], [`time`], [`identity`], [`digest`],
-//!   [`process`], [`daemon_answer`]; where every file lies: [`layout`]; what a person reads when something is wrong: [`error`].
+//!   [`process`], [`daemon_answer`]; which versions are kept: [`retention`]; where every file lies: [`layout`]; what a person
+//!   reads when something is wrong: [`error`].
 //! - [`formats`]: the files of the system as documents. Bytes in, bytes out; no I/O.
 //! - [`machine`]: the only door to the outside: files, locks, processes, clock, network, terminal, rsync.
 //! - [`tools`]: one module per binary. Each observes the machine, decides (a pure function), and applies the decision.
@@ -20,6 +21,7 @@ pub mod layout;
 pub mod machine;
 pub mod names;
 pub mod process;
+pub mod retention;
 pub mod time;
 pub mod tools;
 pub mod version;

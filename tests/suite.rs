@@ -25,6 +25,7 @@ mod manifests;
 mod mixed_fleet;
 mod processes;
 mod races;
+mod retention;
 mod scripts;
 mod shells;
 mod spread;

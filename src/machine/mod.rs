@@ -16,3 +16,4 @@ pub mod rsync;
 pub mod service;
 pub mod terminal;
 pub mod trees;
+pub mod versions;

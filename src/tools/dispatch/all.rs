@@ -10,9 +10,9 @@ use crate::formats::dispatchserver_sh::{Registry, Step};
 use crate::formats::shell::Context;
 use crate::layout::{self, Monitor};
 use crate::machine::files::{self, Appender};
-use crate::machine::locks::{Lock, Wait};
+use crate::machine::locks::Lock;
 use crate::machine::{clock, environment, terminal};
-use crate::tools::dispatch::cli::Target;
+use crate::tools::dispatch::cli::{Manner, Target};
 
 /// The largest registry that is read, in bytes: a stanza has about 400.
 const REGISTRY_LIMIT: u64 = 64 << 20;
@@ -21,17 +21,17 @@ const REGISTRY_LIMIT: u64 = 64 << 20;
 const NAMED: usize = 20;
 
 /// Does every stanza. What cannot be read or fails is reported, and the others go on; the gravest failure is the run's.
-pub fn run(monitor: &Monitor, registry: Option<PathBuf>, wait: Wait) -> Result<()> {
+pub fn run(monitor: &Monitor, registry: Option<PathBuf>, manner: Manner) -> Result<()> {
     super::check_mounted(monitor)?;
     let path = registry.unwrap_or_else(|| monitor.registry());
     let source = files::read(&path, REGISTRY_LIMIT)?;
-    let _lock = Lock::take(&layout::tick_lock_of(&path), wait)?;
+    let _lock = Lock::take(&layout::tick_lock_of(&path), super::wait(manner))?;
     let now = clock::now();
     let registry = Registry::parse(&source, &Context { environment: &environment::variable, now: &now });
     let mut tick = Tick {
         monitor,
         path: &path,
-        wait,
+        manner,
         log: registry.steps().iter().find_map(log_of),
         logs: Logs::beside(&path),
         problems: Vec::new(),
@@ -57,7 +57,7 @@ fn log_of(step: &Step) -> Option<&[u8]> {
 struct Tick<'a> {
     monitor: &'a Monitor,
     path: &'a Path,
-    wait: Wait,
+    manner: Manner,
     /// Where the registry's own problems are written: the first log file that it names.
     log: Option<&'a [u8]>,
     logs: Logs,
@@ -110,7 +110,7 @@ impl Tick<'_> {
                 Ok(())
             }
         };
-        if let Err(error) = super::tick(self.monitor, target, self.wait, &mut say) {
+        if let Err(error) = super::tick(self.monitor, target, self.manner, &mut say) {
             self.report(log, error);
         }
     }

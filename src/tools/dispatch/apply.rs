@@ -7,6 +7,8 @@ use crate::formats::manifest::{Manifest, More};
 use crate::identity::Identity;
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::trees::{self, Entry, Files};
+use crate::machine::versions;
+use crate::retention;
 use crate::tools::dispatch::decide::{Action, Plan, Replacement};
 use crate::tools::dispatch::observe::Site;
 use crate::version::Version;
@@ -99,6 +101,7 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
         Action::TakeBack(version) => take_back(version, site)?,
         Action::RestoreSuccess(content) => drop(files::create_exclusively(&site.upload.success(), content)?),
         Action::RemoveJournal => files::remove_if_exists(&service.journal())?,
+        Action::DeleteVersions(versions) => delete_versions(versions, site, say)?,
         Action::Say(line) => say(&one_line(line))?,
         Action::Fail(error) => return Err(error.clone()),
     }
@@ -185,6 +188,25 @@ fn replace_configuration(Replacement { path, before, after }: &Replacement, site
 fn discard_unfinished(version: &Version, site: &Site) -> Result<()> {
     files::remove_tree(&site.service.staging(version))?;
     files::remove_tree(&site.service.discarded(version))
+}
+
+fn delete_versions(versions: &[Version], site: &Site, say: Say) -> Result<()> {
+    site.check_within()?;
+    let dir = site.service.versions();
+    let bytes = versions::discard(&dir, versions)?;
+    finish_deletions(versions, site)?;
+    say(&one_line(&format!("{}: {}", site.model, retention::deleted(versions, bytes))))
+}
+
+/// Deletes versions that were taken out of sight, also for a run that died there. Nobody can fetch such a version any more, so
+/// its manifest goes first; one that is there again under the same name keeps its own.
+pub fn finish_deletions(versions: &[Version], site: &Site) -> Result<()> {
+    for version in versions {
+        if files::facts(&site.service.version(version))?.is_none() {
+            files::remove_if_exists(&site.service.manifest(version))?;
+        }
+    }
+    versions::delete_discarded(&site.service.versions(), versions)
 }
 
 /// Removes `success` if it still is the upload that was dispatched. It is taken out of the way first and looked at then,

@@ -8,6 +8,7 @@ use clap::Parser;
 
 use crate::error::{Error, Result};
 use crate::names::{ModelName, SoName, shown};
+use crate::retention::Keep;
 use crate::tools::WaitOption;
 
 /// Publishes a complete upload as a version, announces it in service.conf, and ends an upgrade that every member
@@ -27,6 +28,9 @@ pub struct Cli {
     /// Do every stanza of the registry in one process [default: MONITOR_ROOT/scripts/dispatch/bin/dispatchserver.sh]
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["model", "prefix", "so_name"])]
     all: Option<Option<PathBuf>>,
+    /// Delete old versions when an upgrade has ended, but for N besides those that are announced, were before, or are reported
+    #[arg(long, value_name = "N")]
+    keep: Option<OsString>,
     #[command(flatten)]
     wait: WaitOption,
 }
@@ -49,6 +53,15 @@ pub enum Request {
     One(Target),
     /// Every model of a registry; `None` is the monitor's own.
     All(Option<PathBuf>),
+}
+
+/// How it is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// How long to wait for a lock.
+    pub wait: WaitOption,
+    /// How many old versions are kept; `None` leaves it to the member list.
+    pub keep: Option<Keep>,
 }
 
 impl Target {
@@ -74,8 +87,10 @@ impl Target {
 }
 
 impl Cli {
-    /// What is to be done, and how long to wait for a lock.
-    pub fn request(self) -> Result<(Request, WaitOption)> {
+    /// What is to be done, and how.
+    pub fn request(self) -> Result<(Request, Manner)> {
+        let keep = self.keep.map(|number| Keep::parse(number.as_bytes()).map_err(|e| e.context("--keep")));
+        let manner = Manner { wait: self.wait, keep: keep.transpose()? };
         let request = match (self.all, self.model, self.prefix, self.so_name) {
             (Some(file), ..) => Request::All(file),
             (None, Some(model), Some(prefix), Some(so_name)) => {
@@ -83,7 +98,7 @@ impl Cli {
             }
             _ => return Err(Error::usage("APPNAME, PREFIXPATH and SONAME are needed; see dispatch --help")),
         };
-        Ok((request, self.wait))
+        Ok((request, manner))
     }
 }
 
@@ -91,12 +106,21 @@ impl Cli {
 mod tests {
     use super::*;
 
+    fn parsed(arguments: &[&str]) -> Option<(Request, Manner)> {
+        Cli::try_parse_from(["dispatch"].iter().chain(arguments)).ok()?.request().ok()
+    }
+
     fn request(arguments: &[&str]) -> Option<Request> {
-        Cli::try_parse_from(["dispatch"].iter().chain(arguments))
-            .ok()?
-            .request()
-            .ok()
-            .map(|(request, _)| request)
+        parsed(arguments).map(|(request, _)| request)
+    }
+
+    #[test]
+    fn how_many_versions_are_kept_may_be_said_for_one_model_and_for_all() {
+        for arguments in [&["m", "/w", "m.so", "--keep", "3"][..], &["--all", "--keep=3"]] {
+            let keep = parsed(arguments).and_then(|(_, manner)| manner.keep);
+            assert_eq!(keep, Keep::parse(b"3").ok(), "{arguments:?}");
+        }
+        assert_eq!(parsed(&["--all"]).and_then(|(_, manner)| manner.keep), None);
     }
 
     #[test]
@@ -119,6 +143,8 @@ mod tests {
             &["m", "w", "m.so"],
             &["m", "/w", "lib/m.so"],
             &["m", "/w", "m.so", "--wait", "-1"],
+            &["m", "/w", "m.so", "--keep", "0"],
+            &["--all", "--keep=x"],
         ] {
             assert_eq!(request(wrong), None, "{wrong:?}");
         }

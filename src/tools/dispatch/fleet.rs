@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::formats::env_file::EnvFile;
 use crate::names::{Address, Port, shown};
+use crate::retention::Keep;
 use crate::time::Seconds;
 
 /// How long a member may take to answer, where `probe_timeout` is not set, and at most: a tick is to end within its minute.
@@ -27,6 +28,8 @@ pub struct Fleet {
     pub members: Vec<Address>,
     /// How a member is asked for its version.
     pub probe: Probe,
+    /// How many old versions are kept; `None` deletes nothing.
+    pub keep: Option<Keep>,
 }
 
 /// How a member is asked for its version (`probe=`).
@@ -48,7 +51,7 @@ impl Fleet {
     /// Reads a member list. Fails (exit 2) on a value that is not one, naming file, line and key.
     pub fn parse(list: &EnvFile, origin: Origin) -> Result<Fleet> {
         let members = list.list("members", Address::parse)?;
-        Ok(Fleet { members, probe: probe(list, origin)? })
+        Ok(Fleet { members, probe: probe(list, origin)?, keep: list.optional("keep", Keep::parse)? })
     }
 }
 
@@ -150,6 +153,13 @@ mod tests {
         assert!(refused("probe=command\nprobe_command='ask -v'").contains("absolute path"));
         let without_port = read_from("members=10.0.0.1\nprobe=rpc\n", Origin::Monitor);
         assert!(without_port.unwrap_err().to_string().contains("moduleport is not set"));
+    }
+
+    #[test]
+    fn a_list_may_say_how_many_versions_are_kept() {
+        assert_eq!(read("").unwrap().keep, None);
+        assert_eq!(read("keep=3").unwrap().keep, Keep::parse(b"3").ok());
+        assert!(refused("keep=0").starts_with("m.env.sh:3: keep: \u{201c}0\u{201d} is not a number"));
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub enum Phase {
     Announced,
 }
 
-/// A line: phase, version, and the identity of the `success` that was dispatched (defect 4); then what that held.
+/// A line: phase, version, the identity of the `success` that was dispatched (defect 4), and what was announced before; then
+/// what that `success` held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
     /// How far the upgrade is.
@@ -26,6 +27,8 @@ pub struct Journal {
     pub version: Version,
     /// The `success` that announced it.
     pub success: Identity,
+    /// What the service.conf files announced before it, to go back to.
+    pub before: Vec<Version>,
     /// Its bytes: a script's check may remove it before it is dispatched.
     pub content: Vec<u8>,
 }
@@ -36,8 +39,8 @@ impl Journal {
         let line = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len());
         let text = std::str::from_utf8(&bytes[..line]).ok()?;
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
-        let [phase, version, device, inode, modified_ns, size] = words[..] else { return None };
-        let phase = match phase {
+        let [phase, version, device, inode, modified_ns, size, before @ ..] = &words[..] else { return None };
+        let phase = match *phase {
             "publishing" => Phase::Publishing,
             "published" => Phase::Published,
             "announced" => Phase::Announced,
@@ -49,8 +52,11 @@ impl Journal {
             modified_ns: modified_ns.parse().ok()?,
             size: size.parse().ok()?,
         };
+        let before = before.iter().map(|word| Version::of_directory(word.as_bytes()).ok());
+        let before = before.collect::<Option<Vec<Version>>>()?;
+        let version = Version::parse(version.as_bytes()).ok()?;
         let content = bytes.get(line + 1..).unwrap_or_default().to_vec();
-        Some(Journal { phase, version: Version::parse(version.as_bytes()).ok()?, success, content })
+        Some(Journal { phase, version, success, before, content })
     }
 
     /// The journal's bytes.
@@ -61,8 +67,9 @@ impl Journal {
             Phase::Announced => "announced",
         };
         let Identity { device, inode, modified_ns, size } = self.success;
-        let line = format!("{phase} {} {device} {inode} {modified_ns} {size}\n", self.version);
-        [line.as_bytes(), &self.content].concat()
+        let mut line = format!("{phase} {} {device} {inode} {modified_ns} {size}", self.version);
+        self.before.iter().for_each(|version| line.push_str(&format!(" {version}")));
+        [line.as_bytes(), b"\n", &self.content].concat()
     }
 }
 
@@ -72,14 +79,26 @@ mod tests {
 
     #[test]
     fn a_journal_is_read_back_as_written_and_garbage_is_none() {
-        let journal = Journal {
-            phase: Phase::Announced,
-            version: Version::parse(b"20180413192258").unwrap(),
-            success: Identity { device: 1, inode: 2, modified_ns: -3, size: 15 },
-            content: b"20180413192258 by \xff\nmore\n".to_vec(),
-        };
-        assert_eq!(Journal::parse(&journal.render()), Some(journal));
-        for garbage in ["", "announced", "announced x 1 2 3 4", "done 20180413192258 1 2 3 4", "\u{0}"] {
+        let version = |text: &str| Version::of_directory(text.as_bytes()).unwrap();
+        for before in [vec![], vec![version("demo_version")], vec![version("20180412"), version("20180411")]]
+        {
+            let journal = Journal {
+                phase: Phase::Announced,
+                version: version("20180413192258"),
+                success: Identity { device: 1, inode: 2, modified_ns: -3, size: 15 },
+                before,
+                content: b"20180413192258 by \xff\nmore\n".to_vec(),
+            };
+            assert_eq!(Journal::parse(&journal.render()), Some(journal));
+        }
+        for garbage in [
+            "",
+            "announced",
+            "announced x 1 2 3 4",
+            "done 20180413192258 1 2 3 4",
+            "announced 20180413192258 1 2 3 4 ../x",
+            "\u{0}",
+        ] {
             assert_eq!(Journal::parse(garbage.as_bytes()), None);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Reads `datamining_plugin/MODEL/` (the upload), `datamining_service/MODEL/` and the member list; writes
 //! `plugin/VERSION/`, `config_*/service.conf`, `status` and, as dot files, its lock and journal; removes `success` and
-//! `status` when every member confirmed, or after 20 minutes. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong
+//! `status` when every member confirmed, or after 20 minutes, and old versions where that is asked for. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong
 //! usage or bad input file, 75 another run holds the lock.
 
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ mod journal;
 mod observe;
 
 use apply::Say;
-use cli::{Cli, Request, Target};
+use cli::{Cli, Manner, Request, Target};
 use decide::{check, update};
 use observe::Site;
 
@@ -34,13 +34,12 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let (request, wait) = cli.request()?;
-    let wait = wait.or(Wait::No);
+    let (request, manner) = cli.request()?;
     let monitor = Monitor { root: environment::monitor_root()? };
     match request {
         Request::One(target) => {
             check_mounted(&monitor)?;
-            let ticked = tick(&monitor, &target, wait, &mut |line| {
+            let ticked = tick(&monitor, &target, manner, &mut |line| {
                 terminal::say(line);
                 Ok(())
             });
@@ -52,7 +51,7 @@ fn run(cli: Cli) -> Result<()> {
             }
             ticked
         }
-        Request::All(registry) => all::run(&monitor, registry, wait),
+        Request::All(registry) => all::run(&monitor, registry, manner),
     }
 }
 
@@ -71,18 +70,24 @@ fn check_mounted(monitor: &Monitor) -> Result<()> {
 
 /// One model's tick: fUpdateVersion, then fCheckVersion, as dispatch.sh runs them. The second runs even if the first
 /// failed; the first error is returned.
-fn tick(monitor: &Monitor, target: &Target, wait: Wait, say: Say) -> Result<()> {
+fn tick(monitor: &Monitor, target: &Target, manner: Manner, say: Say) -> Result<()> {
     let site = Site::new(monitor, target);
     if !site.has_work()? {
         return check_registered(&site, target);
     }
     site.check_within()?;
-    let _lock = Lock::take(&site.service.lock(), wait)?;
+    let _lock = Lock::take(&site.service.lock(), wait(manner))?;
     let dispatched = site.journal()?.map(|journal| journal.success);
     apply::settle_removal(dispatched, &site)?;
     let updated = update_version(&site, target, say);
-    let checked = check_version(&site, target, say);
-    updated.and(checked)
+    let checked = check_version(&site, target, manner, say);
+    // Last, so that a deletion that does not succeed holds nothing up.
+    let deleted = site.half_deleted().and_then(|versions| apply::finish_deletions(&versions, &site));
+    updated.and(checked).and(deleted)
+}
+
+fn wait(manner: Manner) -> Wait {
+    manner.wait.or(Wait::No)
 }
 
 fn update_version(site: &Site, target: &Target, say: Say) -> Result<()> {
@@ -91,8 +96,8 @@ fn update_version(site: &Site, target: &Target, say: Say) -> Result<()> {
     apply::apply(&plan, site, &entries, say)
 }
 
-fn check_version(site: &Site, target: &Target, say: Say) -> Result<()> {
-    let plan = check::check(&site.check_facts(target)?, target);
+fn check_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Result<()> {
+    let plan = check::check(&site.check_facts(manner.keep)?, target);
     apply::apply(&plan, site, &[], say)
 }
 

@@ -11,12 +11,14 @@ use crate::identity::Identity;
 use crate::layout::{Monitor, Service, Upload};
 use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind, MANIFEST_LIMIT};
 use crate::machine::trees::{self, Entry};
-use crate::machine::{clock, environment};
+use crate::machine::{clock, environment, versions};
+use crate::names::ModelName;
+use crate::retention::Keep;
 use crate::tools::dispatch::ask;
 use crate::tools::dispatch::cli::Target;
 use crate::tools::dispatch::decide::{
-    CheckFacts, Configuration, Members, Published, Status, Success, UpdateFacts, UploadFacts, UploadManifest,
-    check, update,
+    self, CheckFacts, Configuration, Members, Published, RetentionFacts, Status, Success, UpdateFacts,
+    UploadFacts, UploadManifest, check, update,
 };
 use crate::tools::dispatch::fleet::{Fleet, Origin};
 use crate::tools::dispatch::journal::{Journal, Phase};
@@ -28,6 +30,8 @@ const MARKER_LIMIT: u64 = 64 << 10;
 /// Where a model's files are on the monitor.
 #[derive(Debug)]
 pub struct Site<'a> {
+    /// The model.
+    pub model: &'a ModelName,
     /// The monitor.
     pub monitor: &'a Monitor,
     /// The model's upload.
@@ -38,18 +42,26 @@ pub struct Site<'a> {
 
 impl<'a> Site<'a> {
     /// The places of a model.
-    pub fn new(monitor: &'a Monitor, target: &Target) -> Site<'a> {
-        let (upload, service) = (monitor.upload(&target.model), monitor.service(&target.model));
-        Site { monitor, upload, service }
+    pub fn new(monitor: &'a Monitor, target: &'a Target) -> Site<'a> {
+        let model = &target.model;
+        let (upload, service) = (monitor.upload(model), monitor.service(model));
+        Site { model, monitor, upload, service }
     }
 
-    /// Whether there is anything to do: an upload that is announced, an upgrade in flight, or one that was broken off.
+    /// Whether there is anything to do: an upload that is announced, an upgrade in flight, one that was broken off, or a
+    /// deletion to be finished.
     pub fn has_work(&self) -> Result<bool> {
         let is_there = |path: &Path| -> Result<bool> { Ok(files::facts(path)?.is_some()) };
         Ok(is_there(&self.service.status())?
             || is_there(&self.upload.success())?
             || is_there(&self.upload.success_being_removed())?
-            || self.journal()?.is_some_and(|journal| journal.phase != Phase::Announced))
+            || self.journal()?.is_some_and(|journal| journal.phase != Phase::Announced)
+            || !self.half_deleted()?.is_empty())
+    }
+
+    /// The versions whose deletion was interrupted.
+    pub fn half_deleted(&self) -> Result<Vec<Version>> {
+        versions::half_deleted(&self.service.versions())
     }
 
     /// Fails where a link leads out of the model's directories, or these out of those of all models: an unprivileged daemon
@@ -176,17 +188,25 @@ impl<'a> Site<'a> {
     }
 
     /// The facts of fCheckVersion.
-    pub fn check_facts(&self, target: &Target) -> Result<CheckFacts> {
+    pub fn check_facts(&self, keep: Option<Keep>) -> Result<CheckFacts> {
         let (status, success, journal) = (self.status()?, self.success()?, self.journal()?);
         let configurations = self.configurations()?;
         let announced = configurations
             .first()
             .and_then(|configuration| service_conf::value(&configuration.bytes, "moduleversion"))
             .map(<[u8]>::to_vec);
-        let members = match check::asks_members(status.as_ref(), journal.as_ref()) {
-            true => self.members(target),
-            false => Members::Unknown,
-        };
+        let (mut members, mut retention) = (Members::Unknown, None);
+        if check::asks_members(status.as_ref(), journal.as_ref()) {
+            match self.fleet() {
+                Ok(Some(fleet)) if !fleet.members.is_empty() => {
+                    members =
+                        ask::all(&fleet, &self.service).map_or_else(Members::Unreadable, Members::Known);
+                    retention = keep.or(fleet.keep).map(|keep| self.retention(keep, &configurations));
+                }
+                Ok(_) => {}
+                Err(error) => members = Members::Unreadable(error),
+            }
+        }
         let begun = status.as_ref().and_then(|status| status.version.as_ref());
         let script_quiet_for = match begun {
             Some(version) if journal.as_ref().is_none_or(|journal| journal.version != *version) => {
@@ -194,23 +214,25 @@ impl<'a> Site<'a> {
             }
             _ => None,
         };
-        Ok(CheckFacts { status, success, journal, announced, script_quiet_for, members })
+        Ok(CheckFacts { status, success, journal, announced, script_quiet_for, members, retention })
     }
 
-    /// Who the members are, and what each of them answers.
-    fn members(&self, target: &Target) -> Members {
-        let fleet = match self.fleet(target) {
-            Ok(Some(fleet)) if !fleet.members.is_empty() => fleet,
-            Ok(_) => return Members::Unknown,
-            Err(error) => return Members::Unreadable(error),
-        };
-        ask::all(&fleet, &self.service).map_or_else(Members::Unreadable, Members::Known)
+    fn retention(&self, keep: Keep, configurations: &[Configuration]) -> Result<RetentionFacts> {
+        let mut reported = Vec::new();
+        let dir = self.service.reports();
+        files::check_within(&self.service.dir, &dir)?;
+        for name in if files::is_directory(&dir) { files::names_in(&dir)? } else { Vec::new() } {
+            let report = files::read_without_following(&dir.join(name), MARKER_LIMIT)?.unwrap_or_default();
+            reported.extend(Version::of_directory(report.trim_ascii()).ok());
+        }
+        let present = versions::in_directory(&self.service.versions())?;
+        Ok(RetentionFacts { keep, present, announced: decide::announced(configurations), reported })
     }
 
     /// The member list: conf/MODEL.env.sh, otherwise the uploaded env.sh (contract section 2).
-    fn fleet(&self, target: &Target) -> Result<Option<Fleet>> {
+    fn fleet(&self) -> Result<Option<Fleet>> {
         let lists = [
-            (self.monitor.member_list(&target.model), Origin::Monitor, files::read_if_exists as ReadFile),
+            (self.monitor.member_list(self.model), Origin::Monitor, files::read_if_exists as ReadFile),
             (self.upload.env_sh(), Origin::Upload, files::read_without_following),
         ];
         for (path, origin, read) in lists {

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use crate::error::{Error, Result, one_line};
 use crate::formats::manifest::{Manifest, More};
-use crate::layout::{MANIFESTS, Member, SERVICE_MODULE};
+use crate::layout::{self, MANIFESTS, Member, SERVICE_MODULE};
 use crate::machine::files::{self, MANIFEST_LIMIT};
 use crate::machine::processes::{self, CommandLine};
 use crate::machine::rsync::{self, Limits, Remote, Transfer};
-use crate::machine::{clock, service, terminal, trees};
+use crate::machine::{clock, service, terminal, trees, versions};
+use crate::retention;
 use crate::time::Seconds;
 use crate::tools::service_polling::decide::{Action, Plan};
 use crate::tools::service_polling::observe::{Health, Settings};
@@ -69,6 +70,13 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
             files::remove_if_exists(&member.journal())
         }
         Action::RolledBack => files::remove_if_exists(&member.journal()),
+        Action::DeleteVersions(versions) => {
+            let dir = member.versions(&settings.model);
+            let bytes = versions::discard(&dir, versions)?;
+            versions::delete_discarded(&dir, versions)?;
+            terminal::say(one_line(&format!("{}: {}", settings.model, retention::deleted(versions, bytes))));
+            Ok(())
+        }
         Action::Say(line) => {
             terminal::say(format!("{}: {}", settings.model, one_line(line)));
             Ok(())
@@ -133,7 +141,7 @@ fn command(name: &str, line: &OsStr, settings: &Settings) -> Result<()> {
 fn fetch(version: &Version, member: &Member, settings: &Settings) -> Result<()> {
     let versions = member.versions(&settings.model);
     let (place, staging) = (versions.join(version), versions.join(format!(".staging-{version}")));
-    let aside = versions.join(format!(".discarded-{version}"));
+    let aside = layout::discarded(&versions, version);
     files::create_directories(&versions)?;
     discard_unfinished(&versions)?;
     files::create_new_directory(&staging)?;
@@ -166,7 +174,7 @@ fn fetch(version: &Version, member: &Member, settings: &Settings) -> Result<()> 
 fn discard_unfinished(versions: &Path) -> Result<()> {
     for name in files::names_in(versions)? {
         let bytes = name.as_encoded_bytes();
-        if bytes.starts_with(b".staging-") || bytes.starts_with(b".discarded-") {
+        if bytes.starts_with(b".staging-") || bytes.starts_with(layout::DISCARDED.as_bytes()) {
             files::remove_tree(&versions.join(name))?;
         }
     }

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::formats::service_conf;
 use crate::names::shown;
+use crate::retention::{Keep, expendable};
 use crate::version::Version;
 
 /// What an earlier poll left to be done after it installed a service.conf.
@@ -67,6 +68,17 @@ pub struct Observed {
     pub failed: Option<Vec<u8>>,
     /// What an earlier poll left to be done.
     pub journal: Option<Journal>,
+    /// The versions of this member, where old ones are to be deleted.
+    pub retention: Option<Retention>,
+}
+
+/// The versions of a member.
+#[derive(Debug)]
+pub struct Retention {
+    /// How many are kept.
+    pub keep: Keep,
+    /// Every version in `<workspace>/plugin/MODEL/`.
+    pub present: Vec<Version>,
 }
 
 /// One step. `apply` carries them out in order.
@@ -94,6 +106,8 @@ pub enum Action {
     Done,
     /// Nothing remains to be done but to push a version that works.
     RolledBack,
+    /// Delete versions that nobody needs any more.
+    DeleteVersions(Vec<Version>),
     /// A line for the log.
     Say(String),
 }
@@ -142,6 +156,7 @@ pub fn decide(observed: &Observed) -> Result<Plan> {
             Pending::Report => (report(&version), None),
         };
         steps.push(Action::Say(format!("finished what an earlier poll began: {version}")));
+        steps.extend(prune(observed, observed.previous.as_deref()));
         return Ok(Plan { steps, roll_back: roll_back(&observed.fetched, previous, &version) });
     }
     let version = version?;
@@ -166,6 +181,7 @@ pub fn decide(observed: &Observed) -> Result<Plan> {
         None => format!("installed {version}"),
     }));
     let previous = works.or(observed.previous.as_ref()).map(Vec::as_slice);
+    steps.extend(prune(observed, previous));
     let roll_back = roll_back(&observed.fetched, previous, &version);
     Ok(Plan { steps, roll_back })
 }
@@ -216,6 +232,17 @@ fn roll_back(failed: &[u8], previous: Option<&[u8]>, version: &Version) -> Vec<A
     ];
     steps.extend(put_back(previous, version));
     steps
+}
+
+/// The old versions that go when the fetched service.conf is installed and works (defect 10): never those that it, the one
+/// before it, or one that did not come up here names.
+fn prune(observed: &Observed, previous: Option<&[u8]>) -> Vec<Action> {
+    let Some(Retention { keep, present }) = &observed.retention else { return Vec::new() };
+    let named = [Some(&observed.fetched[..]), previous, observed.failed.as_deref()];
+    let named = named.into_iter().flatten().filter_map(|conf| service_conf::value(conf, "moduleversion"));
+    let protected: Vec<Version> = named.filter_map(|value| Version::of_directory(value).ok()).collect();
+    let versions = expendable(present.clone(), &protected, *keep);
+    if versions.is_empty() { Vec::new() } else { vec![Action::DeleteVersions(versions)] }
 }
 
 fn put_back(previous: &[u8], version: &Version) -> Vec<Action> {
@@ -337,6 +364,41 @@ mod tests {
         assert!(decide(&observed).unwrap_err().to_string().contains("serves 20180101000000 again"));
         observed.fetched = conf("20180501000000");
         assert!(!decide(&observed).unwrap().steps.is_empty());
+    }
+
+    #[test]
+    fn old_versions_go_last_and_never_the_installed_the_previous_or_the_failed_one() {
+        let names = ["20170101", "20170102", "20170103", "20170104", "20170105", OLD, NEW];
+        let versions = |names: &[&str]| -> Vec<Version> {
+            names.iter().map(|name| Version::parse(name.as_bytes()).unwrap()).collect()
+        };
+        let retention = || Some(Retention { keep: Keep::parse(b"1").unwrap(), present: versions(&names) });
+        let expected = Action::DeleteVersions(versions(&["20170101", "20170103", "20170104"]));
+
+        let mut upgrade = observed(NEW, Some(OLD), None);
+        upgrade.failed = Some(conf("20170102"));
+        upgrade.retention = retention();
+        let plan = decide(&upgrade).unwrap();
+        assert_eq!(plan.steps.last(), Some(&expected));
+        assert!(!plan.roll_back.iter().any(|action| matches!(action, Action::DeleteVersions(_))));
+
+        for journal in ["restart", "await", "report"] {
+            let mut resumed = observed(NEW, Some(NEW), Some(&format!("{journal} {NEW}\n")));
+            resumed.previous = Some(conf(OLD));
+            resumed.failed = Some(conf("20170102"));
+            resumed.retention = retention();
+            assert_eq!(decide(&resumed).unwrap().steps.last(), Some(&expected), "{journal}");
+        }
+        // A rollback that did not come up, ended by a later version: the one before is still what can be gone back to.
+        let mut later = observed("20180501000000", Some(NEW), Some(&format!("rollback {NEW}\n")));
+        later.previous = Some(conf("20170102"));
+        later.failed = Some(conf(NEW));
+        later.retention = retention();
+        let left = Action::DeleteVersions(versions(&["20170101", "20170103", "20170104", "20170105"]));
+        assert_eq!(decide(&later).unwrap().steps.last(), Some(&left));
+        let mut idle = observed(NEW, Some(NEW), None);
+        idle.retention = retention();
+        assert_eq!(decide(&idle).unwrap(), Plan::default());
     }
 
     #[test]

@@ -5,12 +5,13 @@
 //! until it accepts connections on its port and reports the version. A service that does not come up gets the service.conf
 //! before back. Exit codes: 0 done or nothing to do, 1 failed, 2 bad input file, 75 another poll is at work.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::error::Result;
 use crate::layout::Member;
 use crate::machine::locks::{Lock, Wait};
-use crate::machine::{clock, environment, files};
+use crate::machine::{clock, environment, files, versions};
 
 mod apply;
 mod cli;
@@ -41,11 +42,16 @@ fn run(cli: Cli) -> Result<()> {
     let _lock = Lock::take(&member.lock(), cli.wait.or(Wait::No))?;
     let polled = poll(&member, &settings);
     let cleaned = files::remove_tree(&member.incoming());
-    polled.and(cleaned)
+    polled.and(cleaned).and(finish_deletions(&member.versions(&settings.model)))
+}
+
+/// Deletes the versions whose deletion was interrupted.
+fn finish_deletions(dir: &Path) -> Result<()> {
+    versions::delete_discarded(dir, &versions::half_deleted(dir)?)
 }
 
 fn poll(member: &Member, settings: &Settings) -> Result<()> {
-    let installed = observe::installed(member)?;
+    let installed = observe::installed(member, settings)?;
     match observe::fetched(member, settings) {
         Ok(fetched) => carry_out(&Observed { fetched, ..installed }, member, settings),
         Err(error) => {

@@ -10,10 +10,11 @@ use crate::formats::shell::Context;
 use crate::layout::{Member, SERVICE_MODULE};
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::rsync::{self, Daemon, Limits, Remote, Transfer};
-use crate::machine::{clock, environment};
+use crate::machine::{clock, environment, versions};
 use crate::names::{Address, ModelName, Port};
+use crate::retention::Keep;
 use crate::time::Seconds;
-use crate::tools::service_polling::decide::{Journal, Observed};
+use crate::tools::service_polling::decide::{Journal, Observed, Retention};
 use crate::tools::service_polling::spread::Spread;
 
 /// The poller's settings, validated.
@@ -36,6 +37,8 @@ pub struct Settings {
     pub stop: OsString,
     /// `spread`, if it is set.
     pub spread: Option<Spread>,
+    /// How many old versions are kept; `None` deletes nothing.
+    pub keep: Option<Keep>,
 }
 
 /// How it is seen that the service came up: it accepts connections on its port within a time limit.
@@ -94,6 +97,7 @@ pub fn settings(member: &Member) -> Result<Settings> {
         start: command_line("service_start")?,
         stop: command_line("service_stop")?,
         spread: env_sh.optional("spread", Spread::parse)?,
+        keep: env_sh.optional("keep", Keep::parse)?,
     })
 }
 
@@ -125,15 +129,22 @@ fn own_address(path: &Path) -> Result<Address> {
 }
 
 /// Reads what is on this member; nothing is fetched yet.
-pub fn installed(member: &Member) -> Result<Observed> {
+pub fn installed(member: &Member, settings: &Settings) -> Result<Observed> {
     let read = |path: &Path| files::read_if_exists(path, CONFIGURATION_LIMIT);
     let journal = read(&member.journal())?;
+    let retention = match settings.keep {
+        Some(keep) => {
+            Some(Retention { keep, present: versions::in_directory(&member.versions(&settings.model))? })
+        }
+        None => None,
+    };
     Ok(Observed {
         fetched: Vec::new(),
         installed: read(&member.service_conf())?,
         previous: read(&member.previous_service_conf())?,
         failed: read(&member.failed_service_conf())?,
         journal: journal.and_then(|bytes| Journal::parse(&bytes)),
+        retention,
     })
 }
 

@@ -5,7 +5,7 @@ use crate::names::Address;
 use crate::time::Seconds;
 use crate::tools::dispatch::cli::Target;
 use crate::tools::dispatch::decide::{
-    Action, CheckFacts, Members, Plan, SCRIPT_IS_DEAD_AFTER, Status, Success, is_about,
+    Action, CheckFacts, Members, Plan, SCRIPT_IS_DEAD_AFTER, Status, Success, is_about, retention,
 };
 use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::version::Version;
@@ -42,6 +42,7 @@ pub fn check(facts: &CheckFacts, target: &Target) -> Plan {
         Members::Known(members) if late.is_empty() => {
             let mut actions = end(facts, status, ours);
             actions.push(Action::Say(format!("{model}: all {} members have {version}", members.len())));
+            actions.extend(retention::prune(facts, ours));
             actions
         }
         _ if status.age > GIVEN_UP_AFTER => {
@@ -180,11 +181,13 @@ mod tests {
                 phase: Phase::Announced,
                 version,
                 success: identity(7),
+                before: vec![],
                 content: V.as_bytes().to_vec(),
             }),
             announced: Some(V.as_bytes().to_vec()),
             script_quiet_for: None,
             members: members(reports),
+            retention: None,
         }
     }
 

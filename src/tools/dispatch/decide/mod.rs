@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::formats::manifest::Manifest;
+use crate::formats::service_conf;
 use crate::identity::Identity;
 use crate::names::Address;
+use crate::retention::Keep;
 use crate::time::{LocalTime, Seconds};
 use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::version::Version;
 
 pub mod check;
+pub mod retention;
 pub mod update;
 
 /// A script that began an upgrade and wrote nothing for this long is dead: two ticks. A script at work writes all the
@@ -139,6 +142,21 @@ pub struct CheckFacts {
     pub script_quiet_for: Option<Seconds>,
     /// The members; unknown unless [`check::asks_members`].
     pub members: Members,
+    /// What is known of the published versions, where old ones are to be deleted.
+    pub retention: Option<Result<RetentionFacts>>,
+}
+
+/// What is known of the published versions.
+#[derive(Debug)]
+pub struct RetentionFacts {
+    /// How many are kept.
+    pub keep: Keep,
+    /// Every version in `plugin/`.
+    pub present: Vec<Version>,
+    /// What every service.conf announces.
+    pub announced: Vec<Version>,
+    /// What every report names, also those of hosts that are no members any more.
+    pub reported: Vec<Version>,
 }
 
 /// An edit of a service.conf.
@@ -189,6 +207,8 @@ pub enum Action {
     RestoreSuccess(Vec<u8>),
     /// Remove the journal.
     RemoveJournal,
+    /// Delete versions that nobody needs any more, and their manifests.
+    DeleteVersions(Vec<Version>),
     /// A line for the log.
     Say(String),
     /// The run has failed; what follows from it was done before.
@@ -204,6 +224,17 @@ pub struct Plan {
     pub undo: Vec<Action>,
     /// What members see. When one of these fails, the next tick resumes.
     pub commit: Vec<Action>,
+}
+
+/// The versions that service.conf files announce.
+pub fn announced(configurations: &[Configuration]) -> Vec<Version> {
+    let named = |c: &Configuration| {
+        service_conf::value(&c.bytes, "moduleversion").and_then(|value| Version::of_directory(value).ok())
+    };
+    let mut versions: Vec<Version> = configurations.iter().filter_map(named).collect();
+    versions.sort();
+    versions.dedup();
+    versions
 }
 
 /// Whether a journal belongs to the upgrade that `status` marks; otherwise it is left from an earlier one.

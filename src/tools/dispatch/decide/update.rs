@@ -8,7 +8,7 @@ use crate::formats::service_conf::{self, Announcement};
 use crate::tools::dispatch::cli::Target;
 use crate::tools::dispatch::decide::{
     Action, Plan, Published, Replacement, SCRIPT_IS_DEAD_AFTER, Status, Success, UpdateFacts, UploadManifest,
-    is_about,
+    announced, is_about,
 };
 use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::version::Version;
@@ -155,6 +155,7 @@ fn publish(
         phase: Phase::Publishing,
         version: version.clone(),
         success: success.identity,
+        before: before(facts, version),
         content: success.content.clone(),
     };
     let mut prepare = vec![Action::Record(journal.clone())];
@@ -211,6 +212,18 @@ fn commit(configurations: Vec<Replacement>, journal: &Journal, target: &Target) 
         Action::Say(format!("update {} to {version}", target.model)),
     ]);
     actions
+}
+
+/// What was announced before this version. A run that died may have announced the version already: what it noted counts.
+fn before(facts: &UpdateFacts, version: &Version) -> Vec<Version> {
+    match ours(facts) {
+        Some(journal) if journal.phase == Phase::Publishing => journal.before.clone(),
+        _ => {
+            let mut before = announced(&facts.configurations);
+            before.retain(|announced| announced != version);
+            before
+        }
+    }
 }
 
 /// What the upload must be: the manifest of the push that announced it. A manifest of an earlier version is left over, since a
@@ -337,7 +350,8 @@ mod tests {
 
     fn journal(phase: Phase, text: &str, inode: u64) -> Option<Journal> {
         let success = Identity { device: 1, inode, modified_ns: 0, size: 15 };
-        Some(Journal { phase, version: version(text), success, content: text.as_bytes().to_vec() })
+        let (version, content) = (version(text), text.as_bytes().to_vec());
+        Some(Journal { phase, version, success, before: vec![self::version("20180101")], content })
     }
 
     /// An upload that was announced as V1, and a service.conf that announces an older version.
@@ -434,6 +448,19 @@ mod tests {
             "it is copied already"
         );
         assert_eq!(plan.undo, [Action::DiscardStaged(version(V1))], "status was there before");
+    }
+
+    #[test]
+    fn what_was_announced_before_is_noted_and_a_resumed_run_keeps_it() {
+        let noted = |facts: &UpdateFacts| match &planned(facts).prepare[0] {
+            Action::Record(journal) => journal.before.iter().map(Version::to_string).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        let mut facts = facts();
+        assert_eq!(noted(&facts), ["old"]);
+        facts.status = status(1, V1);
+        facts.journal = journal(Phase::Publishing, V1, 7);
+        assert_eq!(noted(&facts), ["20180101"]);
     }
 
     #[test]

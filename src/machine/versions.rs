@@ -1,0 +1,54 @@
+//! A directory of versions: which there are, and how they are deleted so that an interrupted deletion is finished later.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::error::Result;
+use crate::layout;
+use crate::machine::files::{self, Kind};
+use crate::machine::trees;
+use crate::version::Version;
+
+/// The versions in a directory: real directories that have the name of one. Whatever else is there is somebody's own, and so
+/// is a directory that is missing.
+pub fn in_directory(dir: &Path) -> Result<Vec<Version>> {
+    names(dir, |name| Version::parse(name).ok())
+}
+
+/// The versions whose deletion was interrupted.
+pub fn half_deleted(dir: &Path) -> Result<Vec<Version>> {
+    names(dir, |name| Version::of_directory(name.strip_prefix(layout::DISCARDED.as_bytes())?).ok())
+}
+
+fn names(dir: &Path, version_of: impl Fn(&[u8]) -> Option<Version>) -> Result<Vec<Version>> {
+    if !files::is_directory(dir) {
+        return Ok(Vec::new());
+    }
+    let mut versions = Vec::new();
+    for name in files::names_in(dir)? {
+        let Some(version) = version_of(name.as_bytes()) else { continue };
+        if files::facts(&dir.join(&name))?.is_some_and(|facts| facts.kind == Kind::Directory) {
+            versions.push(version);
+        }
+    }
+    Ok(versions)
+}
+
+/// Takes versions out of sight, all of them before anything is deleted: the rest can be done later. Returns the bytes of their
+/// files.
+pub fn discard(dir: &Path, versions: &[Version]) -> Result<u64> {
+    let mut bytes = 0;
+    for version in versions {
+        let (place, aside) = (dir.join(version), layout::discarded(dir, version));
+        bytes += trees::total_bytes(&trees::survey(&place)?);
+        // What an earlier deletion under this name left.
+        files::remove_tree(&aside)?;
+        files::rename(&place, &aside)?;
+    }
+    Ok(bytes)
+}
+
+/// Deletes what [`discard`] took out of sight.
+pub fn delete_discarded(dir: &Path, versions: &[Version]) -> Result<()> {
+    versions.iter().try_for_each(|version| files::remove_tree(&layout::discarded(dir, version)))
+}

@@ -1,0 +1,75 @@
+//! Which published versions are kept: a rule that monitor and members share (defect 10).
+
+use std::num::NonZeroU32;
+
+use crate::error::{Error, Result};
+use crate::names::shown;
+use crate::version::Version;
+
+/// How many versions are kept besides those that are protected: at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep(NonZeroU32);
+
+impl Keep {
+    /// Parses a number of versions, 1 to 999999. Fails (exit 2) on anything else.
+    pub fn parse(bytes: &[u8]) -> Result<Keep> {
+        let is_number = (1..=6).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_digit);
+        let number = std::str::from_utf8(bytes).unwrap_or_default().parse::<NonZeroU32>();
+        match number {
+            Ok(number) if is_number => Ok(Keep(number)),
+            _ => Err(Error::usage(format!(
+                "{} is not a number of versions to keep; use 1 or more",
+                shown(bytes)
+            ))),
+        }
+    }
+}
+
+/// The versions that may go, the oldest first: those that are neither protected nor among the newest `keep` of the others.
+/// Versions are ordered by their names and never by a time of modification, which a copy or a touch changes.
+pub fn expendable(mut present: Vec<Version>, protected: &[Version], Keep(keep): Keep) -> Vec<Version> {
+    present.retain(|version| !protected.contains(version));
+    present.sort();
+    let kept = usize::try_from(keep.get()).unwrap_or(usize::MAX);
+    present.truncate(present.len().saturating_sub(kept));
+    present
+}
+
+/// What was deleted, as the log says it.
+pub fn deleted(versions: &[Version], bytes: u64) -> String {
+    match versions {
+        [only] => format!("deleted 1 old version ({only}), {bytes} bytes"),
+        [oldest, .., newest] => {
+            format!("deleted {} old versions ({oldest} to {newest}), {bytes} bytes", versions.len())
+        }
+        [] => "deleted no old version".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(names: &[&str]) -> Vec<Version> {
+        names.iter().map(|name| Version::parse(name.as_bytes()).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_newest_by_name_are_kept_besides_the_protected() {
+        let present = || versions(&["20180103", "20180105", "20180101", "20180104", "20180102"]);
+        let keep = |n: &str| Keep::parse(n.as_bytes()).unwrap();
+        let protected = versions(&["20180105", "20180101"]);
+        assert_eq!(expendable(present(), &protected, keep("1")), versions(&["20180102", "20180103"]));
+        assert_eq!(expendable(present(), &protected, keep("2")), versions(&["20180102"]));
+        assert_eq!(expendable(present(), &protected, keep("3")), []);
+        assert_eq!(expendable(present(), &protected, keep("999999")), []);
+        assert_eq!(expendable(Vec::new(), &protected, keep("1")), []);
+    }
+
+    #[test]
+    fn to_keep_none_is_refused() {
+        for bad in ["0", "", "-1", "all", "1000000", "1.5", "+1"] {
+            assert!(Keep::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

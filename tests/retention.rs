@@ -1,0 +1,185 @@
+//! Old versions go when that is asked for, never one that is still needed (contract section 5, row 10): on the monitor and on
+//! a member, through a real upgrade.
+
+use crate::harness::outcome::shown;
+use crate::harness::parts::need;
+use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF, announced};
+use crate::harness::{Outcome, Sandbox, Side, Tool, World};
+
+const NEW: &str = "20180413192258";
+const BEFORE: &str = "20170101000000";
+const OLD: [&str; 6] = [
+    "20160101000000",
+    "20160201000000",
+    "20160301000000",
+    "20160401000000",
+    "20160501000000",
+    "20160601000000",
+];
+
+/// A monitor with years of versions, a push that waits, and two members.
+fn with_history(world: &World) {
+    world.registered();
+    for (n, version) in OLD.iter().chain([&BEFORE]).enumerate() {
+        world.write(world.service(&format!("plugin/{version}/lib/{LIBRARY}")), "0123456789");
+        world.write(world.service(&format!(".manifests/{version}")), "manifest\n");
+        // The oldest by name was touched last.
+        world.age(world.service(&format!("plugin/{version}/lib/{LIBRARY}")), n as u64);
+    }
+    for left_alone in
+        ["plugin/rollback.keep/x", "plugin/.hidden/x", "plugin/2016/x", "plugin/notes-20160101000000"]
+    {
+        world.write(world.service(left_alone), "x");
+    }
+    world.write("elsewhere/x", "x");
+    world.link(world.service("plugin/20150101000000"), "../../../../elsewhere");
+    world.service_conf("config_1", announced(SERVICE_CONF, BEFORE));
+    world.service_conf("config_2", announced(SERVICE_CONF, OLD[0]));
+    world.member_list("127.0.0.11,127.0.0.12");
+    // A host that is no member any more.
+    world.reported("127.0.0.99", OLD[1]);
+    world.uploaded(&format!("{NEW}\n"));
+}
+
+fn dispatched(world: &World, options: &[&str]) -> Outcome {
+    world.run(Tool::Dispatch, Side::BINARY, &[&[MODEL, PREFIX, LIBRARY], options].concat())
+}
+
+fn confirmed(world: &World) {
+    for member in ["127.0.0.11", "127.0.0.12"] {
+        world.reported(member, NEW);
+    }
+}
+
+/// The names in a directory of the model on the monitor.
+fn names(world: &World, dir: &str) -> Vec<String> {
+    names_in(&world.service(dir))
+}
+
+fn names_in(dir: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+const OTHERS: [&str; 5] = [".hidden", "20150101000000", "2016", "notes-20160101000000", "rollback.keep"];
+
+fn expected(versions: &[&str]) -> Vec<String> {
+    let mut names: Vec<String> = OTHERS.iter().chain(versions).map(|name| (*name).to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn old_versions_go_when_every_member_confirmed_and_only_those_that_nobody_needs() {
+    need!("rsync");
+    let sandbox = Sandbox::new();
+    for (options, list) in [(&["--keep", "2"][..], ""), (&[], "keep=2\n"), (&["--keep=2"], "keep=1\n")] {
+        let world = sandbox.world();
+        with_history(&world);
+        world.member_list_says(list);
+        assert_eq!(dispatched(&world, options).status, 0);
+        assert_eq!(names(&world, "plugin"), expected(&[&OLD[..], &[BEFORE, NEW]].concat()), "in flight");
+        confirmed(&world);
+        let outcome = dispatched(&world, options);
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{}", shown(&outcome));
+        // OLD[0]: config_2 announced it before; OLD[1]: reported; OLD[4] and OLD[5]: the newest two.
+        let kept = [OLD[0], OLD[1], OLD[4], OLD[5], BEFORE, NEW];
+        assert_eq!(names(&world, "plugin"), expected(&kept), "{options:?}, {list}");
+        assert_eq!(names(&world, ".manifests"), kept);
+        let said = format!("{MODEL}: deleted 2 old versions ({} to {}), 20 bytes\n", OLD[2], OLD[3]);
+        assert!(outcome.stdout.ends_with(&said), "{}", outcome.stdout);
+        assert_eq!(world.read("elsewhere/x"), b"x");
+        assert_eq!(dispatched(&world, options).stdout, "", "a quiet tick");
+    }
+}
+
+#[test]
+fn nothing_goes_unless_it_is_asked_for_nor_when_an_upgrade_is_given_up() {
+    need!("rsync");
+    let sandbox = Sandbox::new();
+    for (options, age, status) in [(&[][..], 60, 0), (&["--keep=1"], 1260, 1)] {
+        let world = sandbox.world();
+        with_history(&world);
+        assert_eq!(dispatched(&world, options).status, 0);
+        let before = names(&world, "plugin");
+        if status == 0 {
+            confirmed(&world);
+        }
+        world.age(world.service("status"), age);
+        let outcome = dispatched(&world, options);
+        assert_eq!(outcome.status, status, "{}", shown(&outcome));
+        assert!(!world.service("status").exists());
+        assert_eq!(names(&world, "plugin"), before);
+    }
+}
+
+#[test]
+fn an_interrupted_deletion_is_finished_by_the_next_tick_whether_or_not_it_is_asked_for() {
+    need!("rsync");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    with_history(&world);
+    std::fs::remove_file(world.upload("success")).unwrap();
+    let aside = format!("plugin/.discarded-{}", OLD[0]);
+    std::fs::rename(world.service(&format!("plugin/{}", OLD[0])), world.service(&aside)).unwrap();
+    // Another one is there again.
+    world.write(world.service(&format!("plugin/.discarded-{}/x", OLD[1])), "x");
+    let outcome = dispatched(&world, &[]);
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (0, ""), "{}", shown(&outcome));
+    assert!(!world.service(&aside).exists());
+    assert!(!world.service(&format!("plugin/.discarded-{}", OLD[1])).exists());
+    let kept = [&OLD[1..], &[BEFORE]].concat();
+    assert_eq!(names(&world, "plugin"), expected(&kept));
+    assert_eq!(names(&world, ".manifests"), kept);
+}
+
+#[test]
+fn a_report_that_cannot_be_read_lets_every_version_be() {
+    need!("rsync");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    with_history(&world);
+    assert_eq!(dispatched(&world, &["--keep=1"]).status, 0);
+    confirmed(&world);
+    world.directory(world.service("version/127.0.0.77"));
+    let before = names(&world, "plugin");
+    let outcome = dispatched(&world, &["--keep=1"]);
+    assert_eq!(outcome.status, 1, "{}", shown(&outcome));
+    assert!(outcome.stderr.contains("no old version was deleted: "), "{}", outcome.stderr);
+    assert!(!world.service("status").exists(), "the upgrade has ended all the same");
+    assert_eq!(names(&world, "plugin"), before);
+}
+
+#[test]
+fn a_member_deletes_its_own_old_versions_but_for_those_it_could_go_back_to() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    for keep in ["", "keep=2\n"] {
+        let world = sandbox.world();
+        world.registered();
+        world.published(NEW);
+        world.member("127.0.0.11");
+        let env = "member-127.0.0.11/watch/env.sh";
+        world.write(env, [world.read(env), keep.as_bytes().to_vec()].concat());
+        let versions = format!("member-127.0.0.11/workspace/plugin/{MODEL}");
+        for name in OLD.iter().chain([&BEFORE, &"by-hand", &".discarded-20150101000000"]) {
+            world.write(format!("{versions}/{name}/lib/{LIBRARY}"), "0123456789");
+        }
+        let etc = "member-127.0.0.11/workspace/bin/etc";
+        world.write(format!("{etc}/service.conf"), announced(SERVICE_CONF, BEFORE));
+        world.write(format!("{etc}/.service.conf.failed"), announced(SERVICE_CONF, OLD[0]));
+        let outcome = world.poll(Side::BINARY, "127.0.0.11");
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{}", shown(&outcome));
+        let dir = world.path(&versions);
+        if keep.is_empty() {
+            assert_eq!(names_in(&dir).len(), OLD.len() + 3);
+            continue;
+        }
+        assert_eq!(names_in(&dir), [OLD[0], OLD[4], OLD[5], BEFORE, NEW, "by-hand"]);
+        let said = format!("{MODEL}: deleted 3 old versions ({} to {}), 30 bytes\n", OLD[1], OLD[3]);
+        assert!(outcome.stdout.ends_with(&said), "{}", outcome.stdout);
+    }
+}
