@@ -16,6 +16,8 @@ pub const SERVICE_MODULE: &str = "datamining_service";
 pub const MANIFEST: &str = ".manifest";
 /// The manifests of the published versions, beside `plugin/`.
 pub const MANIFESTS: &str = ".manifests";
+/// Who may take the version that is rolled out in batches, beside `config_1/`.
+pub const ADMITTED: &str = ".admitted";
 /// What the name of a version begins with while it is deleted.
 pub const DISCARDED: &str = ".discarded-";
 /// The workspace inside every container, which service.conf's paths name.
@@ -138,6 +140,16 @@ impl Service {
     /// What this toolkit remembers about the upgrade in flight.
     pub fn journal(&self) -> PathBuf {
         self.dir.join(".dispatch")
+    }
+
+    /// Who may take the version that is rolled out in batches.
+    pub fn admitted(&self) -> PathBuf {
+        self.dir.join(ADMITTED)
+    }
+
+    /// Which batch was confirmed last; its time of modification is when.
+    pub fn confirmed_batch(&self) -> PathBuf {
+        self.dir.join(".batch-confirmed")
     }
 
     /// The lock of the model.

@@ -9,7 +9,7 @@ use crate::names::shown;
 use crate::version::Version;
 
 /// A span of time in whole seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds(pub i64);
 
 impl Seconds {

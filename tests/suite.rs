@@ -5,6 +5,7 @@
 
 mod asking;
 mod bad_input;
+mod batches;
 mod crash;
 mod daemon;
 mod daemon_effect;

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::error::Error;
 
+pub mod admitted;
 pub mod crontab;
 pub mod dispatchserver_sh;
 pub mod env_file;

@@ -96,6 +96,17 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
         }
         Action::Publish(version) => files::rename(&service.staging(version), &service.version(version))?,
         Action::ReplaceConfiguration(replacement) => replace_configuration(replacement, site)?,
+        Action::Admit(admitted) => {
+            files::replace_atomically(&service.admitted(), &admitted.render())?;
+            // The daemon reads it as another user, as a manifest.
+            files::set_mode(&service.admitted(), 0o644)?;
+            files::remove_if_exists(&service.confirmed_batch())?;
+        }
+        Action::AdmitEverybody => files::remove_if_exists(&service.admitted())?,
+        Action::NoteConfirmedBatch(batch) => {
+            files::replace_atomically(&service.confirmed_batch(), batch.render().as_bytes())?;
+        }
+        Action::ForgetConfirmedBatch => files::remove_if_exists(&service.confirmed_batch())?,
         Action::RemoveSuccess(identity) => remove_success(*identity, site)?,
         Action::RemoveStatus(version) => remove_status(version.as_ref(), site)?,
         Action::TakeBack(version) => take_back(version, site)?,

@@ -15,6 +15,7 @@ use crate::machine::{environment, files, terminal};
 mod all;
 mod apply;
 mod ask;
+mod batches;
 mod cli;
 mod decide;
 mod fleet;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
+use crate::formats::admitted::Admitted;
 use crate::formats::env_file::EnvFile;
 use crate::formats::manifest::Manifest;
 use crate::formats::service_conf;
@@ -17,10 +18,10 @@ use crate::retention::Keep;
 use crate::tools::dispatch::ask;
 use crate::tools::dispatch::cli::Target;
 use crate::tools::dispatch::decide::{
-    self, CheckFacts, Configuration, Members, Published, RetentionFacts, Status, Success, UpdateFacts,
-    UploadFacts, UploadManifest, check, update,
+    self, BatchFacts, CheckFacts, Configuration, ConfirmedBatch, MemberList, Members, Published,
+    RetentionFacts, Status, Success, UpdateFacts, UploadFacts, UploadManifest, check, update,
 };
-use crate::tools::dispatch::fleet::{Fleet, Origin};
+use crate::tools::dispatch::fleet::{self, Fleet, Origin};
 use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::version::Version;
 
@@ -131,6 +132,8 @@ impl<'a> Site<'a> {
             upload: None,
             manifest: UploadManifest::Absent,
             upload_is_as_journalled: false,
+            list: MemberList::Absent,
+            has_admitted: false,
         };
         let Some(version) = update::candidate(&facts) else {
             facts.upload_is_as_journalled = self.is_as_journalled(&facts)?;
@@ -139,6 +142,10 @@ impl<'a> Site<'a> {
         facts.configurations = self.configurations()?;
         if let Some(begun) = update::begun_by_script(&facts, &version) {
             facts.script_quiet_for = trees::last_written(&self.service.version(&begun))?.map(clock::age_of);
+        }
+        if update::may_announce(&facts, target, &version) {
+            facts.list = self.list();
+            facts.has_admitted = files::facts(&self.service.admitted())?.is_some();
         }
         if !update::may_publish(&facts, target, &version) {
             return Ok((facts, Vec::new()));
@@ -195,16 +202,18 @@ impl<'a> Site<'a> {
             .first()
             .and_then(|configuration| service_conf::value(&configuration.bytes, "moduleversion"))
             .map(<[u8]>::to_vec);
-        let (mut members, mut retention) = (Members::Unknown, None);
+        let (mut members, mut retention, mut batch) = (Members::Unknown, None, BatchFacts::default());
         if check::asks_members(status.as_ref(), journal.as_ref()) {
-            match self.fleet() {
-                Ok(Some(fleet)) if !fleet.members.is_empty() => {
+            batch = self.batch_facts()?;
+            match self.list() {
+                MemberList::Known(fleet) if !fleet.members.is_empty() => {
                     members =
                         ask::all(&fleet, &self.service).map_or_else(Members::Unreadable, Members::Known);
                     retention = keep.or(fleet.keep).map(|keep| self.retention(keep, &configurations));
+                    (batch.batches, batch.pause) = (fleet.batches, fleet.pause);
                 }
-                Ok(_) => {}
-                Err(error) => members = Members::Unreadable(error),
+                MemberList::Known(_) | MemberList::Absent => {}
+                MemberList::Unreadable { error, .. } => members = Members::Unreadable(error),
             }
         }
         let begun = status.as_ref().and_then(|status| status.version.as_ref());
@@ -214,7 +223,20 @@ impl<'a> Site<'a> {
             }
             _ => None,
         };
-        Ok(CheckFacts { status, success, journal, announced, script_quiet_for, members, retention })
+        Ok(CheckFacts { status, success, journal, announced, script_quiet_for, members, retention, batch })
+    }
+
+    fn batch_facts(&self) -> Result<BatchFacts> {
+        let path = self.service.admitted();
+        let admitted =
+            files::read_without_following(&path, CONFIGURATION_LIMIT)?.map(|bytes| Admitted::parse(&bytes));
+        let admitted = admitted.transpose().map_err(|refusal| refusal.in_file(&path))?;
+        let path = self.service.confirmed_batch();
+        let batch = files::read_without_following(&path, MARKER_LIMIT)?
+            .and_then(|bytes| ConfirmedBatch::parse(&bytes));
+        let confirmed =
+            batch.zip(files::facts(&path)?).map(|(batch, facts)| (batch, clock::age_of(facts.modified)));
+        Ok(BatchFacts { admitted, confirmed, ..BatchFacts::default() })
     }
 
     fn retention(&self, keep: Keep, configurations: &[Configuration]) -> Result<RetentionFacts> {
@@ -230,20 +252,29 @@ impl<'a> Site<'a> {
     }
 
     /// The member list: conf/MODEL.env.sh, otherwise the uploaded env.sh (contract section 2).
-    fn fleet(&self) -> Result<Option<Fleet>> {
+    fn list(&self) -> MemberList {
         let lists = [
             (self.monitor.member_list(self.model), Origin::Monitor, files::read_if_exists as ReadFile),
             (self.upload.env_sh(), Origin::Upload, files::read_without_following),
         ];
         for (path, origin, read) in lists {
-            let Some(content) = read(&path, CONFIGURATION_LIMIT)? else { continue };
+            let content = match read(&path, CONFIGURATION_LIMIT) {
+                Ok(Some(content)) => content,
+                Ok(None) => continue,
+                Err(error) => return MemberList::Unreadable { error, may_have_batches: true },
+            };
             let now = clock::now();
             let context = Context { environment: &environment::variable, now: &now };
-            return EnvFile::parse(&path, &content, &context)
-                .and_then(|list| Fleet::parse(&list, origin))
-                .map(Some);
+            let fleet =
+                EnvFile::parse(&path, &content, &context).and_then(|list| Fleet::parse(&list, origin));
+            return match fleet {
+                Ok(fleet) => MemberList::Known(fleet),
+                Err(error) => {
+                    MemberList::Unreadable { error, may_have_batches: fleet::may_have_batches(&content) }
+                }
+            };
         }
-        Ok(None)
+        MemberList::Absent
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Observed {
     pub failed: Option<Vec<u8>>,
     /// What an earlier poll left to be done.
     pub journal: Option<Journal>,
+    /// Whether the version that [`takes_up`] names is rolled out in batches, and this member's turn has not come.
+    pub is_held_back: bool,
     /// The versions of this member, where old ones are to be deleted.
     pub retention: Option<Retention>,
 }
@@ -122,12 +124,34 @@ pub struct Plan {
     pub roll_back: Vec<Action>,
 }
 
-/// The steps of a poll; none when the monitor's service.conf is the installed one and nothing is pending.
+/// The new version that the poll takes up where the monitor has this service.conf, unless the member has to wait for its batch.
+/// A service.conf that was edited for the installed version is none.
+pub fn takes_up(fetched: &[u8], installed: &Observed) -> Option<Version> {
+    let is_known =
+        [&installed.installed, &installed.failed].iter().any(|conf| conf.as_deref() == Some(fetched));
+    if is_known {
+        return None;
+    }
+    let named = service_conf::value(fetched, "moduleversion");
+    let serves = installed.installed.as_deref().and_then(|conf| service_conf::value(conf, "moduleversion"));
+    named.filter(|named| serves != Some(named)).and_then(|named| Version::of_directory(named).ok())
+}
+
+/// The steps of a poll; none when the monitor's service.conf is the installed one, or not for this member yet, and nothing is
+/// pending.
 ///
 /// Fails when the fetched service.conf names no version that could be fetched, or one that did not come up here.
 pub fn decide(observed: &Observed) -> Result<Plan> {
-    let is_installed = observed.installed.as_deref() == Some(&observed.fetched[..]);
-    let has_failed = observed.failed.as_deref() == Some(&observed.fetched[..]);
+    if !observed.is_held_back {
+        return decide_about(&observed.fetched, observed);
+    }
+    // What is announced is not for this member yet: only what an earlier poll left to be done counts.
+    pending_one(observed).map_or_else(|| Ok(Plan::default()), |conf| decide_about(conf, observed))
+}
+
+fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
+    let is_installed = observed.installed.as_deref() == Some(fetched);
+    let has_failed = observed.failed.as_deref() == Some(fetched);
     if let (Some(journal), Some(previous)) = (&observed.journal, &observed.previous)
         && (is_installed || has_failed)
         && matches!(journal.pending, Pending::RollBack | Pending::AwaitRollBack)
@@ -138,28 +162,21 @@ pub fn decide(observed: &Observed) -> Result<Plan> {
         };
         return Ok(Plan { steps, roll_back: Vec::new() });
     }
-    let named = service_conf::value(&observed.fetched, "moduleversion").unwrap_or_default();
-    let version = Version::of_directory(named).map_err(|_| {
-        Error::failed(format!(
-            "the monitor's service.conf has moduleversion={}, which names no version; push the model, or correct that line",
-            shown(named)
-        ))
-    });
     if is_installed {
         // Of a poll that died before it installed another service.conf, only what it left to be done counts.
         let Some(Journal { pending, .. }) = observed.journal else { return Ok(Plan::default()) };
-        let version = version?;
-        let other = observed.previous.as_deref().filter(|previous| *previous != &observed.fetched[..]);
+        let version = named_in(fetched)?;
+        let other = observed.previous.as_deref().filter(|previous| *previous != fetched);
         let (mut steps, previous) = match pending {
             Pending::Restart | Pending::RollBack | Pending::AwaitRollBack => (restart(&version), other),
             Pending::Await => (came_up(&version), None),
             Pending::Report => (report(&version), None),
         };
         steps.push(Action::Say(format!("finished what an earlier poll began: {version}")));
-        steps.extend(prune(observed, observed.previous.as_deref()));
-        return Ok(Plan { steps, roll_back: roll_back(&observed.fetched, previous, &version) });
+        steps.extend(prune(observed, fetched, observed.previous.as_deref()));
+        return Ok(Plan { steps, roll_back: roll_back(fetched, previous, &version) });
     }
-    let version = version?;
+    let version = named_in(fetched)?;
     let before = observed.installed.as_deref().map(version_of);
     if has_failed {
         return Err(Error::failed(format!(
@@ -173,7 +190,7 @@ pub fn decide(observed: &Observed) -> Result<Plan> {
     let works = observed.installed.as_ref().filter(|installed| observed.failed.as_ref() != Some(*installed));
     steps.extend(works.cloned().map(Action::KeepPrevious));
     steps.push(Action::Record(Journal { pending: Pending::Restart, version: version.clone() }));
-    steps.push(Action::Install(observed.fetched.clone()));
+    steps.push(Action::Install(fetched.to_vec()));
     steps.extend(restart(&version));
     steps.push(Action::Say(match before {
         Some(before) if before == version.as_str() => format!("installed another service.conf for {version}"),
@@ -181,22 +198,40 @@ pub fn decide(observed: &Observed) -> Result<Plan> {
         None => format!("installed {version}"),
     }));
     let previous = works.or(observed.previous.as_ref()).map(Vec::as_slice);
-    steps.extend(prune(observed, previous));
-    let roll_back = roll_back(&observed.fetched, previous, &version);
+    steps.extend(prune(observed, fetched, previous));
+    let roll_back = roll_back(fetched, previous, &version);
     Ok(Plan { steps, roll_back })
 }
 
 /// What can be finished while the monitor does not answer: what an earlier poll left to be done with the service, as if the
 /// monitor still announced what that poll was about. `None` where there is nothing.
 pub fn without_monitor(installed: Observed) -> Option<Observed> {
-    let fetched = match installed.journal.as_ref()?.pending {
-        Pending::Restart | Pending::Await => installed.installed.clone(),
+    if installed.journal.as_ref()?.pending == Pending::Report {
+        return None;
+    }
+    let fetched = pending_one(&installed)?.clone();
+    Some(Observed { fetched, ..installed })
+}
+
+/// The service.conf that the monitor announced when an earlier poll left something to be done.
+fn pending_one(observed: &Observed) -> Option<&Vec<u8>> {
+    match observed.journal.as_ref()?.pending {
+        Pending::Restart | Pending::Await | Pending::Report => observed.installed.as_ref(),
         Pending::RollBack | Pending::AwaitRollBack => {
-            installed.failed.clone().or(installed.installed.clone())
+            observed.failed.as_ref().or(observed.installed.as_ref())
         }
-        Pending::Report => None,
-    };
-    Some(Observed { fetched: fetched?, ..installed })
+    }
+}
+
+/// The version that a service.conf of the monitor names.
+fn named_in(service_conf: &[u8]) -> Result<Version> {
+    let named = service_conf::value(service_conf, "moduleversion").unwrap_or_default();
+    Version::of_directory(named).map_err(|_| {
+        Error::failed(format!(
+            "the monitor's service.conf has moduleversion={}, which names no version; push the model, or correct that line",
+            shown(named)
+        ))
+    })
 }
 
 fn version_of(service_conf: &[u8]) -> String {
@@ -234,11 +269,11 @@ fn roll_back(failed: &[u8], previous: Option<&[u8]>, version: &Version) -> Vec<A
     steps
 }
 
-/// The old versions that go when the fetched service.conf is installed and works (defect 10): never those that it, the one
-/// before it, or one that did not come up here names.
-fn prune(observed: &Observed, previous: Option<&[u8]>) -> Vec<Action> {
+/// The old versions that go when a service.conf is installed and works (defect 10): never those that it, the one before it, or
+/// one that did not come up here names.
+fn prune(observed: &Observed, installed: &[u8], previous: Option<&[u8]>) -> Vec<Action> {
     let Some(Retention { keep, present }) = &observed.retention else { return Vec::new() };
-    let named = [Some(&observed.fetched[..]), previous, observed.failed.as_deref()];
+    let named = [Some(installed), previous, observed.failed.as_deref()];
     let named = named.into_iter().flatten().filter_map(|conf| service_conf::value(conf, "moduleversion"));
     let protected: Vec<Version> = named.filter_map(|value| Version::of_directory(value).ok()).collect();
     let versions = expendable(present.clone(), &protected, *keep);
@@ -399,6 +434,53 @@ mod tests {
         let mut idle = observed(NEW, Some(NEW), None);
         idle.retention = retention();
         assert_eq!(decide(&idle).unwrap(), Plan::default());
+    }
+
+    #[test]
+    fn a_member_whose_turn_has_not_come_does_nothing_but_finish_what_is_pending() {
+        let mut waiting = observed(NEW, Some(OLD), None);
+        waiting.is_held_back = true;
+        assert_eq!(decide(&waiting).unwrap(), Plan::default());
+        waiting.journal = Journal::parse(format!("restart {OLD}\n").as_bytes());
+        waiting.previous = Some(conf("20170101000000"));
+        let plan = decide(&waiting).unwrap();
+        assert_eq!(plan.steps[..2], [Action::Stop, Action::Start]);
+        assert_eq!(plan.roll_back[0], Action::KeepFailed(conf(OLD)));
+        waiting.journal = Journal::parse(format!("report {OLD}\n").as_bytes());
+        assert_eq!(decide(&waiting).unwrap().steps[..2], report(&Version::parse(OLD.as_bytes()).unwrap()));
+        let mut rolling_back = observed("20180501000000", Some(NEW), Some(&format!("rollback {NEW}\n")));
+        rolling_back.is_held_back = true;
+        rolling_back.previous = Some(conf(OLD));
+        rolling_back.failed = Some(conf(NEW));
+        assert_eq!(decide(&rolling_back).unwrap().steps[0], Action::Install(conf(OLD)));
+        rolling_back.installed = Some(conf(OLD));
+        rolling_back.journal = Journal::parse(format!("await-rollback {NEW}\n").as_bytes());
+        assert_eq!(decide(&rolling_back).unwrap().steps[0], Action::AwaitService);
+        let mut empty = observed(NEW, None, None);
+        empty.is_held_back = true;
+        assert_eq!(decide(&empty).unwrap(), Plan::default());
+    }
+
+    #[test]
+    fn only_a_new_version_that_would_be_installed_is_worth_asking_for() {
+        let takes_up =
+            |observed: &Observed| takes_up(&observed.fetched, observed).map(|version| version.to_string());
+        let mut new = observed(NEW, Some(OLD), None);
+        assert_eq!(takes_up(&new).as_deref(), Some(NEW));
+        assert_eq!(takes_up(&observed(NEW, None, None)).as_deref(), Some(NEW));
+        assert_eq!(takes_up(&observed(NEW, Some(NEW), None)), None);
+        assert_eq!(takes_up(&observed("../x", Some(OLD), None)), None);
+        new.failed = Some(conf(NEW));
+        assert_eq!(takes_up(&new), None, "it did not come up here");
+        let mut edited = observed(NEW, None, None);
+        edited.installed = Some([b"# remark\n".to_vec(), conf(NEW)].concat());
+        assert_eq!(takes_up(&edited), None, "an edit by hand is for everybody");
+        let mut rolling_back = observed(NEW, Some(OLD), Some(&format!("rollback {NEW}\n")));
+        rolling_back.previous = Some(conf(OLD));
+        rolling_back.failed = Some(conf(NEW));
+        assert_eq!(takes_up(&rolling_back), None);
+        rolling_back.fetched = conf("20180501000000");
+        assert_eq!(takes_up(&rolling_back).as_deref(), Some("20180501000000"), "it ends the rollback");
     }
 
     #[test]

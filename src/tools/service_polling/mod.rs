@@ -21,7 +21,7 @@ mod spread;
 
 use cli::Cli;
 use decide::Observed;
-use observe::Settings;
+use observe::{Announced, Settings};
 
 const PROGRAM: &str = "service_polling";
 
@@ -52,8 +52,11 @@ fn finish_deletions(dir: &Path) -> Result<()> {
 
 fn poll(member: &Member, settings: &Settings) -> Result<()> {
     let installed = observe::installed(member, settings)?;
-    match observe::fetched(member, settings) {
-        Ok(fetched) => carry_out(&Observed { fetched, ..installed }, member, settings),
+    match observe::announced(member, settings, &installed) {
+        Ok(Announced { service_conf, is_held_back }) => {
+            let observed = Observed { fetched: service_conf, is_held_back, ..installed };
+            carry_out(&observed, member, settings)
+        }
         Err(error) => {
             // A service that a poll stopped and did not start again must not wait for the monitor.
             if let Some(observed) = decide::without_monitor(installed) {

@@ -5,17 +5,19 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::formats::admitted::Admitted;
 use crate::formats::env_file::EnvFile;
 use crate::formats::shell::Context;
-use crate::layout::{Member, SERVICE_MODULE};
+use crate::layout::{ADMITTED, Member, SERVICE_MODULE};
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::rsync::{self, Daemon, Limits, Remote, Transfer};
 use crate::machine::{clock, environment, versions};
 use crate::names::{Address, ModelName, Port};
 use crate::retention::Keep;
 use crate::time::Seconds;
-use crate::tools::service_polling::decide::{Journal, Observed, Retention};
+use crate::tools::service_polling::decide::{self, Journal, Observed, Retention};
 use crate::tools::service_polling::spread::Spread;
+use crate::version::Version;
 
 /// The poller's settings, validated.
 #[derive(Debug)]
@@ -145,11 +147,54 @@ pub fn installed(member: &Member, settings: &Settings) -> Result<Observed> {
         failed: read(&member.failed_service_conf())?,
         journal: journal.and_then(|bytes| Journal::parse(&bytes)),
         retention,
+        is_held_back: false,
     })
 }
 
+/// What the monitor announces.
+#[derive(Debug)]
+pub struct Announced {
+    /// Its service.conf.
+    pub service_conf: Vec<u8>,
+    /// Whether that is not for this member yet.
+    pub is_held_back: bool,
+}
+
+/// Asks the monitor what is for this member, on which all this is installed.
+pub fn announced(member: &Member, settings: &Settings, installed: &Observed) -> Result<Announced> {
+    let service_conf = fetched(member, settings)?;
+    let is_held_back = match decide::takes_up(&service_conf, installed) {
+        Some(version) => is_held_back(&version, member, settings)?,
+        None => false,
+    };
+    Ok(Announced { service_conf, is_held_back })
+}
+
+/// Whether the monitor lets this member wait. It says so before its service.conf names the version, so it is asked afterwards;
+/// a monitor that rolls out to all at once, a script above all, says nothing.
+fn is_held_back(version: &Version, member: &Member, settings: &Settings) -> Result<bool> {
+    let path = member.incoming().join("admitted");
+    let remote = format!("{}/{ADMITTED}", settings.model);
+    let from = Remote { module: SERVICE_MODULE, path: remote.clone() };
+    let fetch = Transfer::FetchFile { from, to: path.clone(), limit: CONFIGURATION_LIMIT };
+    if rsync::run_if_exists(&settings.daemon, &fetch, Limits::SMALL)?.is_none() {
+        return Ok(false);
+    }
+    let Some(source) = files::read_if_exists(&path, CONFIGURATION_LIMIT)? else {
+        return Err(Error::failed(format!(
+            "the monitor's {remote} is no file of at most {CONFIGURATION_LIMIT} bytes; remove it there, and every member is let in"
+        )));
+    };
+    let admitted = Admitted::parse(&source).map_err(|refusal| refusal.in_file(Path::new(&remote)))?;
+    let is_held_back = admitted.holds_back(version, &settings.address);
+    if is_held_back {
+        log::debug!("{version} is not for {} yet", settings.address);
+    }
+    Ok(is_held_back)
+}
+
 /// Fetches the monitor's service.conf.
-pub fn fetched(member: &Member, settings: &Settings) -> Result<Vec<u8>> {
+fn fetched(member: &Member, settings: &Settings) -> Result<Vec<u8>> {
     let incoming = member.incoming();
     // What a poll that died left there would be taken for what this one fetches.
     files::remove_tree(&incoming)?;

@@ -4,14 +4,15 @@ use crate::error::Error;
 use crate::names::Address;
 use crate::time::Seconds;
 use crate::tools::dispatch::cli::Target;
+use crate::tools::dispatch::decide::batches::{self, Progress};
 use crate::tools::dispatch::decide::{
-    Action, CheckFacts, Members, Plan, SCRIPT_IS_DEAD_AFTER, Status, Success, is_about, retention,
+    Action, CheckFacts, Members, Plan, SCRIPT_IS_DEAD_AFTER, Status, Success, is_about, listed, retention,
 };
 use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::version::Version;
 
 /// An upgrade older than this is given up (contract section 3, fCheckVersion).
-const GIVEN_UP_AFTER: Seconds = Seconds(20 * 60);
+pub const GIVEN_UP_AFTER: Seconds = Seconds(20 * 60);
 
 /// Whether the members have to be asked: only while an upgrade is in flight and announced. One that is not announced yet is
 /// resumed by the next tick, however long that takes (defect 3).
@@ -32,22 +33,24 @@ pub fn check(facts: &CheckFacts, target: &Target) -> Plan {
     }
     let version = String::from_utf8_lossy(&announced).into_owned();
     let model = &target.model;
-    let late: Vec<&(Address, Option<Vec<u8>>)> = match &facts.members {
-        Members::Known(members) => {
-            members.iter().filter(|(_, answer)| !confirms(answer.as_deref(), &announced)).collect()
-        }
-        Members::Unknown | Members::Unreadable(_) => Vec::new(),
-    };
+    let members: &[Answered] = if let Members::Known(members) = &facts.members { members } else { &[] };
+    let late: Vec<&Answered> =
+        members.iter().filter(|(_, answer)| !confirms(answer.as_deref(), &announced)).collect();
+    let waiting = batches::waiting(&facts.batch, &announced, members.iter().map(|(address, _)| address));
+    let late_inside: Vec<&Answered> =
+        late.iter().filter(|(address, _)| !waiting.contains(&address)).copied().collect();
     let commit = match &facts.members {
-        Members::Known(members) if late.is_empty() => {
-            let mut actions = end(facts, status, ours);
+        Members::Known(_) if late.is_empty() => {
+            let mut actions = end(facts, status, ours, Waiting::Nobody);
             actions.push(Action::Say(format!("{model}: all {} members have {version}", members.len())));
             actions.extend(retention::prune(facts, ours));
             actions
         }
         _ if status.age > GIVEN_UP_AFTER => {
-            let mut actions = end(facts, status, ours);
-            actions.push(Action::Fail(given_up(target, &version, &facts.members, &late)));
+            let remain = if waiting.is_empty() { Waiting::Nobody } else { Waiting::Some };
+            let mut actions = end(facts, status, ours, remain);
+            let who = who_is_late(&facts.members, &late_inside, waiting.len());
+            actions.push(Action::Fail(given_up(target, &version, &who)));
             actions
         }
         Members::Unreadable(error) => vec![Action::Fail(error.clone())],
@@ -55,12 +58,24 @@ pub fn check(facts: &CheckFacts, target: &Target) -> Plan {
             "{model}: members unknown: scripts/dispatch/conf/{model}.env.sh is missing or names none; write members=\"A,B,...\" and \
              moduleport=... into it"
         ))],
-        Members::Known(members) => vec![Action::Say(format!(
-            "{model}: {} of {} members have {version}; waiting for {}",
-            members.len() - late.len(),
-            members.len(),
-            listed(&late, |(address, _)| address.to_string())
-        ))],
+        Members::Known(_) => {
+            let mut actions = Vec::new();
+            if !late_inside.is_empty() {
+                let not_yet = match waiting.len() {
+                    0 => String::new(),
+                    count => format!("; {count} are not let in yet"),
+                };
+                actions.push(Action::Say(format!(
+                    "{model}: {} of {} members have {version}; waiting for {}{not_yet}",
+                    members.len() - late.len(),
+                    members.len(),
+                    listed(&late_inside, |(address, _)| address.to_string())
+                )));
+            }
+            let progress = Progress { members: members.len(), waiting, late: late_inside.len() };
+            actions.extend(batches::advance(&facts.batch, &announced, &progress, target));
+            actions
+        }
     };
     Plan { commit, ..Plan::default() }
 }
@@ -72,6 +87,9 @@ fn script_is_publishing(facts: &CheckFacts, status: &Status, announced: &[u8]) -
     status.version.as_ref().is_some_and(|version| !is_announced(version)) && quiet_for <= SCRIPT_IS_DEAD_AFTER
 }
 
+/// A member, and what it answered.
+type Answered = (Address, Option<Vec<u8>>);
+
 /// legacy: dispatch.sh, fCheckVersion: the text of the report, as `$(cat ...)` reads it, equals the version.
 fn confirms(answer: Option<&[u8]>, announced: &[u8]) -> bool {
     answer.map(text_of) == Some(announced)
@@ -82,11 +100,25 @@ fn text_of(answer: &[u8]) -> &[u8] {
     &answer[..end]
 }
 
+/// Whether members are still waiting to be let in when an upgrade ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    Nobody,
+    /// They go on waiting: a version with which the first batch did not come through must not go to all others at once.
+    Some,
+}
+
 /// Ends an upgrade: `success` first, so that a run killed in between leaves an upgrade that ends at the next tick.
-fn end(facts: &CheckFacts, status: &Status, ours: Option<&Journal>) -> Vec<Action> {
+fn end(facts: &CheckFacts, status: &Status, ours: Option<&Journal>, waiting: Waiting) -> Vec<Action> {
     let mut actions = Vec::new();
     if let Some(success) = facts.success.as_ref().filter(|s| was_dispatched(s, status, ours, facts)) {
         actions.push(Action::RemoveSuccess(success.identity));
+    }
+    if facts.batch.admitted.is_some() && waiting == Waiting::Nobody {
+        actions.push(Action::AdmitEverybody);
+    }
+    if facts.batch.confirmed.is_some() {
+        actions.push(Action::ForgetConfirmedBatch);
     }
     actions.extend([Action::RemoveStatus(status.version.clone()), Action::RemoveJournal]);
     actions
@@ -102,30 +134,32 @@ fn was_dispatched(success: &Success, status: &Status, ours: Option<&Journal>, fa
     }
 }
 
-fn given_up(
-    target: &Target,
-    version: &str,
-    members: &Members,
-    late: &[&(Address, Option<Vec<u8>>)],
-) -> Error {
+fn given_up(target: &Target, version: &str, who: &str) -> Error {
     let minutes = GIVEN_UP_AFTER.0 / 60;
-    let who = match members {
-        Members::Known(all) => {
-            let (count, of) = (late.len(), all.len());
-            format!("late: {} ({count} of {of})", listed(late, with_its_answer))
-        }
-        Members::Unknown | Members::Unreadable(_) => {
-            "who is late is unknown without a member list".to_owned()
-        }
-    };
     Error::failed(format!(
         "{}: gave up waiting for {version} after {minutes} minutes, {who}; look at those members' polling logs",
         target.model
     ))
 }
 
+fn who_is_late(members: &Members, late: &[&Answered], waiting: usize) -> String {
+    let Members::Known(all) = members else {
+        return "who is late is unknown without a member list".to_owned();
+    };
+    let mut who = match late.len() {
+        0 => "nobody who was let in is late".to_owned(),
+        count => format!("late: {} ({count} of {})", listed(late, with_its_answer), all.len()),
+    };
+    if waiting > 0 {
+        who.push_str(&format!(
+            "; {waiting} were not let in and stay as they are: push again, or remove .admitted to let them in"
+        ));
+    }
+    who
+}
+
 /// A late member, and why it is late.
-fn with_its_answer((address, answer): &(Address, Option<Vec<u8>>)) -> String {
+fn with_its_answer((address, answer): &Answered) -> String {
     /// A version has at most 79 characters; an answer may be anything.
     const SHOWN: usize = 80;
     match answer {
@@ -137,20 +171,13 @@ fn with_its_answer((address, answer): &(Address, Option<Vec<u8>>)) -> String {
     }
 }
 
-/// The first of them, and how many more there are.
-fn listed<T>(items: &[&T], shown: impl Fn(&T) -> String) -> String {
-    const SHOWN: usize = 20;
-    let mut text = items.iter().take(SHOWN).map(|item| shown(item)).collect::<Vec<_>>().join(", ");
-    if items.len() > SHOWN {
-        text.push_str(&format!(" and {} more", items.len() - SHOWN));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::admitted::Admitted;
     use crate::identity::Identity;
+    use crate::tools::dispatch::batches::Batches;
+    use crate::tools::dispatch::decide::BatchFacts;
 
     const V: &str = "20180413192258";
 
@@ -188,6 +215,7 @@ mod tests {
             script_quiet_for: None,
             members: members(reports),
             retention: None,
+            batch: BatchFacts::default(),
         }
     }
 
@@ -307,5 +335,53 @@ mod tests {
         assert_eq!(checked(&facts), []);
         facts.script_quiet_for = Some(Seconds(121));
         assert_eq!(checked(&facts)[0], remove_status());
+    }
+
+    /// Three members in batches of one, the first of which is let in.
+    fn in_batches(reports: &[Option<&str>]) -> CheckFacts {
+        let mut facts = facts(reports);
+        let members = vec![Address::parse(b"10.0.0.1").unwrap()];
+        let version = Version::parse(V.as_bytes()).unwrap();
+        facts.batch = BatchFacts {
+            batches: Batches::parse(b"1,2,3").unwrap(),
+            admitted: Some(Admitted { version, members }),
+            ..BatchFacts::default()
+        };
+        facts
+    }
+
+    #[test]
+    fn the_next_batch_waits_for_those_that_are_let_in_and_for_nobody_else() {
+        let actions = checked(&in_batches(&[None, None, None]));
+        let expected = "m: 0 of 3 members have 20180413192258; waiting for 10.0.0.1; 2 are not let in yet";
+        assert_eq!((actions.len(), said(&actions).as_str()), (1, expected));
+        let actions = checked(&in_batches(&[Some(V), None, None]));
+        assert!(matches!(&actions[0], Action::Admit(admitted) if admitted.members.len() == 2));
+        // A legacy poller took it at once.
+        let actions = checked(&in_batches(&[None, None, Some(V)]));
+        assert_eq!(actions.len(), 1, "{actions:?}");
+    }
+
+    #[test]
+    fn at_the_end_everybody_is_let_in_and_when_it_is_given_up_the_others_stay_out() {
+        let ends = |facts: &CheckFacts| {
+            let actions = checked(facts);
+            assert!(actions.contains(&remove_status()));
+            (actions.contains(&Action::AdmitEverybody), said(&actions))
+        };
+        assert!(ends(&in_batches(&[Some(V); 3])).0);
+        let mut facts = in_batches(&[None; 3]);
+        facts.status.as_mut().unwrap().age = Seconds(1201);
+        let (everybody, text) = ends(&facts);
+        assert!(!everybody);
+        assert!(
+            text.contains("late: 10.0.0.1 (no answer) (1 of 3); 2 were not let in and stay as they are"),
+            "{text}"
+        );
+        facts.members = members(&[Some(V), None, None]);
+        assert!(ends(&facts).1.contains("nobody who was let in is late; 2 were not let in"));
+        let everyone = (1..=3).map(|n| Address::parse(format!("10.0.0.{n}").as_bytes()).unwrap()).collect();
+        facts.batch.admitted.as_mut().unwrap().members = everyone;
+        assert!(ends(&facts).0, "nobody is held back");
     }
 }

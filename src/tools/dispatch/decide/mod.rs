@@ -3,15 +3,19 @@
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::formats::admitted::Admitted;
 use crate::formats::manifest::Manifest;
 use crate::formats::service_conf;
 use crate::identity::Identity;
 use crate::names::Address;
 use crate::retention::Keep;
 use crate::time::{LocalTime, Seconds};
+use crate::tools::dispatch::batches::Batches;
+use crate::tools::dispatch::fleet::Fleet;
 use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::version::Version;
 
+pub mod batches;
 pub mod check;
 pub mod retention;
 pub mod update;
@@ -114,6 +118,26 @@ pub struct UpdateFacts {
     pub manifest: UploadManifest,
     /// Where `status` and `success` are gone: whether the upload still is the one whose publication the journal began.
     pub upload_is_as_journalled: bool,
+    /// The member list, where [`update::may_announce`].
+    pub list: MemberList,
+    /// Whether an earlier rollout in batches left `.admitted`.
+    pub has_admitted: bool,
+}
+
+/// The member list.
+#[derive(Debug)]
+pub enum MemberList {
+    /// There is none.
+    Absent,
+    /// It was read.
+    Known(Fleet),
+    /// There is one that cannot be read.
+    Unreadable {
+        /// Why not.
+        error: Error,
+        /// Whether it may ask for batches: then the version must not go to all members at once.
+        may_have_batches: bool,
+    },
 }
 
 /// Who the members are.
@@ -144,6 +168,44 @@ pub struct CheckFacts {
     pub members: Members,
     /// What is known of the published versions, where old ones are to be deleted.
     pub retention: Option<Result<RetentionFacts>>,
+    /// How far a rollout in batches is.
+    pub batch: BatchFacts,
+}
+
+/// How far a rollout in batches is.
+#[derive(Debug, Default)]
+pub struct BatchFacts {
+    /// The batches of the member list.
+    pub batches: Batches,
+    /// How long the next batch waits after one was confirmed.
+    pub pause: Seconds,
+    /// Who was let in to which version.
+    pub admitted: Option<Admitted>,
+    /// The batch that was confirmed last, and how long ago.
+    pub confirmed: Option<(ConfirmedBatch, Seconds)>,
+}
+
+/// A batch: the version, and how many members were let in with it and before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfirmedBatch {
+    /// The version.
+    pub version: Version,
+    /// How many members.
+    pub admitted: usize,
+}
+
+impl ConfirmedBatch {
+    /// Reads the note of a batch; `None` where it is not one.
+    pub fn parse(bytes: &[u8]) -> Option<ConfirmedBatch> {
+        let (version, admitted) = std::str::from_utf8(bytes).ok()?.trim_end().split_once(' ')?;
+        let version = Version::of_directory(version.as_bytes()).ok()?;
+        Some(ConfirmedBatch { version, admitted: admitted.parse().ok()? })
+    }
+
+    /// The note's one line.
+    pub fn render(&self) -> String {
+        format!("{} {}\n", self.version, self.admitted)
+    }
 }
 
 /// What is known of the published versions.
@@ -194,6 +256,14 @@ pub enum Action {
     StillInFlight(Version),
     /// Replace a service.conf, if it still is what the edit was made from.
     ReplaceConfiguration(Replacement),
+    /// Write down who may take the version: before any service.conf names it.
+    Admit(Admitted),
+    /// Remove that note: everybody may take what service.conf names.
+    AdmitEverybody,
+    /// Write down which batch is confirmed now.
+    NoteConfirmedBatch(ConfirmedBatch),
+    /// Remove that note.
+    ForgetConfirmedBatch,
     /// Create `status` again if a script's check has removed it.
     KeepInFlight(Version),
     /// Remove exactly this upload of `success`; a newer one stays.
@@ -224,6 +294,16 @@ pub struct Plan {
     pub undo: Vec<Action>,
     /// What members see. When one of these fails, the next tick resumes.
     pub commit: Vec<Action>,
+}
+
+/// The first of some items, and how many more there are.
+fn listed<T>(items: &[&T], shown: impl Fn(&T) -> String) -> String {
+    const SHOWN: usize = 20;
+    let mut text = items.iter().take(SHOWN).map(|item| shown(item)).collect::<Vec<_>>().join(", ");
+    if items.len() > SHOWN {
+        text.push_str(&format!(" and {} more", items.len() - SHOWN));
+    }
+    text
 }
 
 /// The versions that service.conf files announce.

@@ -5,10 +5,11 @@ use std::cmp::Ordering;
 use crate::error::{Error, Result};
 use crate::formats::manifest::Manifest;
 use crate::formats::service_conf::{self, Announcement};
+use crate::names::Address;
 use crate::tools::dispatch::cli::Target;
 use crate::tools::dispatch::decide::{
-    Action, Plan, Published, Replacement, SCRIPT_IS_DEAD_AFTER, Status, Success, UpdateFacts, UploadManifest,
-    announced, is_about,
+    Action, MemberList, Plan, Published, Replacement, SCRIPT_IS_DEAD_AFTER, Status, Success, UpdateFacts,
+    UploadManifest, announced, batches, is_about,
 };
 use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::version::Version;
@@ -35,6 +36,11 @@ pub fn candidate(facts: &UpdateFacts) -> Option<Version> {
 /// Whether the upload has to be looked at: if not, [`update`] does not publish, whatever it holds.
 pub fn may_publish(facts: &UpdateFacts, target: &Target, version: &Version) -> bool {
     begin(facts, target, version).is_some()
+}
+
+/// Whether this tick may announce the version: then the member list matters, which may ask for batches.
+pub fn may_announce(facts: &UpdateFacts, target: &Target, version: &Version) -> bool {
+    unfinished(facts).is_some() || may_publish(facts, target, version)
 }
 
 /// fUpdateVersion.
@@ -73,7 +79,7 @@ fn finish(facts: &UpdateFacts, target: &Target, journal: &Journal) -> Result<Pla
         let (model, journal) = (&target.model, Action::RemoveJournal);
         vec![journal, Action::Say(format!("{model}: a later version than {version} is announced already"))]
     } else {
-        commit(announce(facts, target, version)?, journal, target)
+        commit(facts, target, journal)?
     };
     Ok(Plan { commit, ..Plan::default() })
 }
@@ -148,9 +154,6 @@ fn publish(
     success: &Success,
     begin: Begin,
 ) -> Result<Plan> {
-    let configurations = announce(facts, target, version)?;
-    check_upload(facts, target)?;
-    let expected = expected(facts, target, version, success)?;
     let journal = Journal {
         phase: Phase::Publishing,
         version: version.clone(),
@@ -158,7 +161,11 @@ fn publish(
         before: before(facts, version),
         content: success.content.clone(),
     };
-    let mut prepare = vec![Action::Record(journal.clone())];
+    let mut commit = commit(facts, target, &journal)?;
+    commit.insert(0, Action::Record(Journal { phase: Phase::Published, ..journal.clone() }));
+    check_upload(facts, target)?;
+    let expected = expected(facts, target, version, success)?;
+    let mut prepare = vec![Action::Record(journal)];
     prepare.push(match begin {
         Begin::Exclusively => Action::MarkInFlight(version.clone()),
         Begin::Again => Action::MarkInFlightAgain(version.clone()),
@@ -189,9 +196,7 @@ fn publish(
         // What was there before this run stays: without it the next one could not tell half a version from a whole one.
         undo.push(Action::TakeBack(version.clone()));
     }
-    let mut actions = vec![Action::Record(Journal { phase: Phase::Published, ..journal.clone() })];
-    actions.extend(commit(configurations, &journal, target));
-    Ok(Plan { prepare, undo, commit: actions })
+    Ok(Plan { prepare, undo, commit })
 }
 
 /// Whether a service.conf names a version already.
@@ -202,16 +207,31 @@ fn is_announced(facts: &UpdateFacts, version: &Version) -> bool {
 }
 
 /// What members see of a version that is whole in its place.
-fn commit(configurations: Vec<Replacement>, journal: &Journal, target: &Target) -> Vec<Action> {
+///
+/// Fails when a service.conf cannot name it, or the member list cannot be read and may ask for batches.
+fn commit(facts: &UpdateFacts, target: &Target, journal: &Journal) -> Result<Vec<Action>> {
     let version = &journal.version;
+    let configurations = announce(facts, target, version)?;
+    let first_batch = batches::first(&facts.list, version)?;
     let mut actions = vec![Action::StillInFlight(version.clone())];
+    // Before a service.conf names the version, so that no member can take it that has to wait.
+    actions.extend(first_batch.iter().cloned().map(Action::Admit));
     actions.extend(configurations.into_iter().map(Action::ReplaceConfiguration));
+    if first_batch.is_none() && facts.has_admitted {
+        // Afterwards, so that those who were kept out of the version before never take that one.
+        actions.push(Action::AdmitEverybody);
+    }
     actions.extend([
         Action::KeepInFlight(version.clone()),
         Action::Record(Journal { phase: Phase::Announced, ..journal.clone() }),
         Action::Say(format!("update {} to {version}", target.model)),
     ]);
-    actions
+    if let (Some(first), MemberList::Known(fleet)) = (&first_batch, &facts.list) {
+        let members: Vec<&Address> = first.members.iter().collect();
+        let line = batches::let_in(target, version, &members, members.len(), fleet.members.len());
+        actions.push(Action::Say(line));
+    }
+    Ok(actions)
 }
 
 /// What was announced before this version. A run that died may have announced the version already: what it noted counts.
@@ -325,7 +345,9 @@ mod tests {
     use super::*;
     use crate::identity::Identity;
     use crate::time::{LocalTime, Seconds};
+    use crate::tools::dispatch::batches::Batches;
     use crate::tools::dispatch::decide::{Configuration, UploadFacts};
+    use crate::tools::dispatch::fleet::{Fleet, Probe};
 
     const V1: &str = "20180413192258";
     const V2: &str = "20180413192259";
@@ -381,6 +403,8 @@ mod tests {
             }),
             manifest: UploadManifest::Absent,
             upload_is_as_journalled: false,
+            list: MemberList::Absent,
+            has_admitted: false,
         }
     }
 
@@ -414,6 +438,71 @@ mod tests {
             ]
         ));
         assert!(plan.undo.contains(&Action::TakeBack(version(V1))));
+    }
+
+    fn fleet_of_two() -> MemberList {
+        let members =
+            [&b"10.0.0.1"[..], b"10.0.0.2"].map(|address| Address::parse(address).unwrap()).to_vec();
+        let batches = Batches::parse(b"1,100%").unwrap();
+        MemberList::Known(Fleet { members, probe: Probe::Report, keep: None, batches, pause: Seconds(0) })
+    }
+
+    #[test]
+    fn who_may_take_the_version_is_written_down_before_service_conf_names_it() {
+        let mut facts = facts();
+        facts.list = fleet_of_two();
+        let plan = planned(&facts);
+        let [
+            Action::Record(_),
+            Action::StillInFlight(_),
+            Action::Admit(first),
+            Action::ReplaceConfiguration(_),
+            Action::KeepInFlight(_),
+            Action::Record(_),
+            Action::Say(_),
+            Action::Say(line),
+        ] = &plan.commit[..]
+        else {
+            panic!("{:?}", plan.commit)
+        };
+        assert_eq!(first.render(), format!("{V1}\n10.0.0.1\n").into_bytes());
+        assert_eq!(*line, format!("m: 1 of 2 members may take {V1} now; let in: 10.0.0.1"));
+        // Nobody may take what did not come to be.
+        assert!(!plan.prepare.iter().any(|action| matches!(action, Action::Admit(_))));
+        // A run that died before the version was announced: the next one lets in the same.
+        facts.status = status(1, V1);
+        facts.journal = journal(Phase::Published, V1, 7);
+        assert_eq!(planned(&facts).commit[1], Action::Admit(first.clone()));
+    }
+
+    #[test]
+    fn what_an_earlier_rollout_in_batches_left_goes_after_service_conf_names_the_next_version() {
+        let mut facts = facts();
+        facts.has_admitted = true;
+        assert!(matches!(
+            planned(&facts).commit[..],
+            [
+                Action::Record(_),
+                Action::StillInFlight(_),
+                Action::ReplaceConfiguration(_),
+                Action::AdmitEverybody,
+                Action::KeepInFlight(_),
+                Action::Record(_),
+                Action::Say(_)
+            ]
+        ));
+        facts.list = fleet_of_two();
+        assert!(!planned(&facts).commit.contains(&Action::AdmitEverybody));
+    }
+
+    #[test]
+    fn nothing_is_published_where_the_list_cannot_be_read_and_may_ask_for_batches() {
+        let mut facts = facts();
+        let error = Error::usage("m.env.sh:3: batches: x");
+        facts.list = MemberList::Unreadable { error: error.clone(), may_have_batches: true };
+        assert_eq!(update(&facts, &target()), Err(error.clone()));
+        facts.list = MemberList::Unreadable { error, may_have_batches: false };
+        assert!(update(&facts, &target()).is_ok(), "as it always was");
     }
 
     #[test]
