@@ -3,9 +3,12 @@
 
 use thrift::protocol::{
     TBinaryInputProtocol, TFieldIdentifier, TInputProtocol, TListIdentifier, TMapIdentifier,
-    TMessageIdentifier, TSetIdentifier, TStructIdentifier,
+    TMessageIdentifier, TSetIdentifier, TStructIdentifier, TType,
 };
 use thrift::{Error, ProtocolError, ProtocolErrorKind, Result};
+
+/// How deep a field that is skipped may be nested; thrift's own 64 need more stack than a thread that asks has.
+const DEPTH: i8 = 16;
 
 /// Reads one message. Of the old or the strict binary form; text that is not UTF-8 is no reason not to read on.
 pub struct Input<'a>(TBinaryInputProtocol<&'a [u8]>);
@@ -54,6 +57,10 @@ impl TInputProtocol for Input<'_> {
 
     fn read_string(&mut self) -> Result<String> {
         self.read_bytes().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn skip(&mut self, kind: TType) -> Result<()> {
+        self.skip_till_depth(kind, DEPTH)
     }
 
     handed_on! {
