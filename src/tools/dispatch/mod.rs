@@ -2,8 +2,8 @@
 //!
 //! Reads `datamining_plugin/MODEL/` (the upload), `datamining_service/MODEL/` and the member list; writes
 //! `plugin/VERSION/`, `config_*/service.conf`, `status` and, as dot files, its lock and journal; removes `success` and
-//! `status` when every member confirmed, or after 20 minutes, and old versions where that is asked for. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong
-//! usage or bad input file, 75 another run holds the lock.
+//! `status` when every member confirmed, or after 20 minutes, and old versions where that is asked for. Exit codes: 0 done or
+//! nothing to do, 1 failed, 2 wrong usage or bad input file, 75 another run holds the lock.
 
 use std::process::ExitCode;
 
@@ -21,6 +21,8 @@ mod decide;
 mod fleet;
 mod journal;
 mod observe;
+mod publish;
+mod success;
 
 use apply::Say;
 use cli::{Cli, Manner, Request, Target};
@@ -79,7 +81,7 @@ fn tick(monitor: &Monitor, target: &Target, manner: Manner, say: Say) -> Result<
     site.check_within()?;
     let _lock = Lock::take(&site.service.lock(), wait(manner))?;
     let dispatched = site.journal()?.map(|journal| journal.success);
-    apply::settle_removal(dispatched, &site)?;
+    success::settle_removal(dispatched, &site)?;
     let updated = update_version(&site, target, say);
     let checked = check_version(&site, target, manner, say);
     // Last, so that a deletion that does not succeed holds nothing up.

@@ -1,0 +1,82 @@
+//! From an upload to a version in its place: copied, checked, sealed with its manifest, or thrown away again.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::formats::manifest::{Manifest, More};
+use crate::machine::files;
+use crate::machine::trees::{self, Entry, Files};
+use crate::tools::dispatch::observe::Site;
+use crate::version::Version;
+
+/// Copies the surveyed upload, then looks again: an upload that changed meanwhile would be half old, half new (defect 5).
+pub fn stage(version: &Version, expected: Option<&Manifest>, site: &Site, entries: &[Entry]) -> Result<()> {
+    let staging = site.service.staging(version);
+    discard_unfinished(version, site)?;
+    files::create_directories(&site.service.versions())?;
+    files::create_new_directory(&staging)?;
+    // `success` first: a script's check may remove it at any moment.
+    let (success, others): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(is_success);
+    let copied = trees::copy(&site.upload.dir, &[success, others.clone()].concat(), &staging)?;
+    let now = trees::survey(&site.upload.dir)?;
+    if now != entries && !(now == others && files::facts(&site.service.status())?.is_none()) {
+        return Err(Error::failed(format!(
+            "{} changed while it was copied, so nothing was published; the next tick tries again",
+            site.upload.dir.display()
+        )));
+    }
+    seal(version, copied, expected, site)
+}
+
+/// Checks a version that is in its place already, and writes its manifest.
+pub fn seal_in_place(version: &Version, expected: Option<&Manifest>, site: &Site) -> Result<()> {
+    let dir = site.service.version(version);
+    let files = trees::digest(&dir, &trees::survey(&dir)?)?;
+    seal(version, files, expected, site)
+}
+
+/// Checks what a version holds, and writes that down for the members.
+fn seal(version: &Version, files: Files, expected: Option<&Manifest>, site: &Site) -> Result<()> {
+    if let Some(mismatch) = expected.and_then(|manifest| manifest.first_mismatch(&files, More::Allowed)) {
+        return Err(Error::failed(format!(
+            "{}: {}, so nothing was published; let the push end, or push again",
+            site.upload.manifest().display(),
+            mismatch.text()
+        )));
+    }
+    let path = site.service.manifest(version);
+    files::create_directories(&site.service.manifests())?;
+    site.check_within()?;
+    // The daemon reads it as another user, whatever umask this run has.
+    files::set_mode(&site.service.manifests(), 0o755)?;
+    let manifest = Manifest { version: version.clone(), files };
+    files::replace_atomically(&path, &manifest.render())?;
+    files::set_mode(&path, 0o644)
+}
+
+fn is_success(entry: &Entry) -> bool {
+    entry.path == Path::new("success")
+}
+
+/// Deletes a staged copy, and the manifest of a version that never came to be.
+pub fn discard_staged(version: &Version, site: &Site) -> Result<()> {
+    discard_unfinished(version, site)?;
+    if files::facts(&site.service.version(version))?.is_none() {
+        files::remove_if_exists(&site.service.manifest(version))?;
+    }
+    Ok(())
+}
+
+/// Takes half a version out of its place, and deletes it.
+pub fn discard_published(version: &Version, site: &Site) -> Result<()> {
+    let aside = site.service.discarded(version);
+    files::remove_tree(&aside)?;
+    files::rename(&site.service.version(version), &aside)?;
+    files::remove_tree(&aside)
+}
+
+/// Removes what a run that died left of a version: half a copy, and what it was about to delete.
+fn discard_unfinished(version: &Version, site: &Site) -> Result<()> {
+    files::remove_tree(&site.service.staging(version))?;
+    files::remove_tree(&site.service.discarded(version))
+}
