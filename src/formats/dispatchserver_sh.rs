@@ -113,10 +113,14 @@ pub struct Registry {
 impl Registry {
     /// Reads a registry.
     pub fn parse(source: &[u8], context: &Context) -> Registry {
-        let steps = match first_unreadable_byte(source) {
-            Some(refusal) => vec![Step::Unreadable(refusal)],
-            None => Reading::new(&Source::new(source), context).steps(),
-        };
+        let steps = Steps::new(&Source::new(source), context).collect();
+        Registry { source: source.to_vec(), steps }
+    }
+
+    /// Reads a registry for its calls of dispatch.sh alone: of a large one, all steps would be several times as large.
+    pub fn parse_calls(source: &[u8], context: &Context) -> Registry {
+        let is_call = |step: &Step| matches!(step, Step::Dispatch { .. });
+        let steps = Steps::new(&Source::new(source), context).filter(is_call).collect();
         Registry { source: source.to_vec(), steps }
     }
 
@@ -177,54 +181,78 @@ impl Registry {
     }
 }
 
-/// A registry while it is read.
-struct Reading<'a> {
+/// What the lines of a registry do, in order, each read when it is asked for.
+pub struct Steps<'a> {
     source: &'a Source<'a>,
+    /// What makes the whole file unreadable.
+    unreadable: Option<Refusal>,
     scope: Scope<'a>,
     commands: Commands<'a>,
     blocks: Blocks,
 }
 
-impl<'a> Reading<'a> {
-    fn new(source: &'a Source<'a>, context: &'a Context<'a>) -> Reading<'a> {
-        Reading {
+impl Iterator for Steps<'_> {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        if let Some(refusal) = self.unreadable.take() {
+            self.commands.go_on_at(self.source.len());
+            return Some(Step::Unreadable(refusal));
+        }
+        loop {
+            match self.read() {
+                Ok(Read::End) => return None,
+                Ok(Read::Nothing) => {}
+                Ok(Read::Step(step)) => return Some(step),
+                Err(refusal) => {
+                    // It may have assigned anything: no name that it could have changed may choose a model.
+                    if !refusal.follows {
+                        self.scope.lose_all_but(LOG_FILE, refusal.line);
+                    }
+                    return Some(Step::Unreadable(refusal));
+                }
+            }
+        }
+    }
+}
+
+/// What a command is.
+enum Read {
+    Step(Step),
+    /// An assignment.
+    Nothing,
+    End,
+}
+
+impl<'a> Steps<'a> {
+    /// Starts at the beginning of a registry.
+    pub fn new(source: &'a Source<'a>, context: &'a Context<'a>) -> Steps<'a> {
+        Steps {
             source,
+            unreadable: first_unreadable_byte(source),
             scope: Scope::new(source, context),
             commands: Commands::new(source),
             blocks: Blocks::default(),
         }
     }
 
-    fn steps(mut self) -> Vec<Step> {
-        let mut steps = Vec::new();
-        loop {
-            let step = match self.commands.next_command() {
-                Ok(None) => return steps,
-                Ok(Some(command)) => {
-                    let step = self.step(&command);
-                    if step.is_err() {
-                        self.pass(command.offset);
-                    }
-                    step
+    fn read(&mut self) -> Result<Read, Refusal> {
+        let command = match self.commands.next_command() {
+            Ok(None) => return Ok(Read::End),
+            Ok(Some(command)) => command,
+            Err(refusal) => {
+                // Where a quote is never closed the reader stands at the end, and a shell reads nothing behind it.
+                if !self.commands.is_at_end() {
+                    self.pass(self.commands.command_offset());
                 }
-                Err(refusal) => {
-                    // Where a quote is never closed the reader stands at the end, and a shell reads nothing behind it.
-                    if !self.commands.is_at_end() {
-                        self.pass(self.commands.command_offset());
-                    }
-                    Err(refusal)
-                }
-            };
-            match step {
-                Ok(None) => {}
-                Ok(Some(step)) => steps.push(step),
-                Err(refusal) => {
-                    // It may have assigned anything: no name that it could have changed may choose a model.
-                    if !refusal.follows {
-                        self.scope.lose_all_but(LOG_FILE, refusal.line);
-                    }
-                    steps.push(Step::Unreadable(refusal));
-                }
+                return Err(refusal);
+            }
+        };
+        match self.step(&command) {
+            Ok(step) => Ok(step.map_or(Read::Nothing, Read::Step)),
+            Err(refusal) => {
+                self.pass(command.offset);
+                Err(refusal)
             }
         }
     }

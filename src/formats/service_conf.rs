@@ -13,6 +13,9 @@ use regex::bytes::{NoExpand, Regex};
 /// The keys in the order in which dispatch.sh edits them.
 const KEYS: [&str; 3] = ["moduleversion", "modulepath", "moduleconfig"];
 
+/// The largest service.conf, in bytes, that is worth announcing anything in: they have some kilobytes.
+pub const LARGEST: usize = 1 << 20;
+
 /// What a published version writes into service.conf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {

@@ -56,7 +56,7 @@ pub fn decide(observed: &Observed, request: &Request, monitor: &Monitor) -> Resu
     let registry_path = monitor.registry();
     let source = observed.registry.as_deref().unwrap_or(HEADER);
     let context = Context { environment: &|_| None, now: &observed.now };
-    let mut registry = Registry::parse(source, &context);
+    let mut registry = Registry::parse_calls(source, &context);
     let model = &request.model;
     let registered = match registry.stanza_of(model) {
         Some(StanzaState::CommentedOut { line }) => {

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::error::{Result, one_line};
+use crate::error::{Error, Result, one_line};
 use crate::layout;
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::locks::{Lock, Wait};
@@ -90,6 +90,12 @@ fn lock(file: &Path, wait: Wait) -> Result<Lock> {
 
 fn apply(action: &Action, file: &Path) -> Result<()> {
     match action {
+        Action::Replace(bytes) if bytes.len() as u64 > CONFIGURATION_LIMIT => {
+            let (file, size) = (file.display(), bytes.len());
+            Err(Error::failed(format!(
+                "{file}: it would have {size} bytes, more than is read here; edit it by hand"
+            )))
+        }
         Action::Replace(bytes) => files::replace_atomically(file, bytes),
         Action::Say(line) => {
             terminal::say(one_line(line));

@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Exit, Result};
-use crate::formats::dispatchserver_sh::{Registry, Step};
+use crate::formats::Source;
+use crate::formats::dispatchserver_sh::{Step, Steps};
 use crate::formats::shell::Context;
 use crate::layout::{self, Monitor};
 use crate::machine::files::{self, Appender};
@@ -27,19 +28,20 @@ pub fn run(monitor: &Monitor, registry: Option<PathBuf>, manner: Manner) -> Resu
     let source = files::read(&path, REGISTRY_LIMIT)?;
     let _lock = Lock::take(&layout::tick_lock_of(&path), super::wait(manner))?;
     let now = clock::now();
-    let registry = Registry::parse(&source, &Context { environment: &environment::variable, now: &now });
+    let context = Context { environment: &environment::variable, now: &now };
+    let source = Source::new(&source);
     let mut tick = Tick {
         monitor,
         path: &path,
         manner,
-        log: registry.steps().iter().find_map(log_of),
+        log: Steps::new(&source, &context).find_map(|step| log_of(&step).map(<[u8]>::to_vec)),
         logs: Logs::beside(&path),
         problems: Vec::new(),
         unreadable: 0,
         left_out: 0,
     };
-    for step in registry.steps() {
-        tick.step(step);
+    for step in Steps::new(&source, &context) {
+        tick.step(&step);
     }
     tick.summary()
 }
@@ -59,7 +61,7 @@ struct Tick<'a> {
     path: &'a Path,
     manner: Manner,
     /// Where the registry's own problems are written: the first log file that it names.
-    log: Option<&'a [u8]>,
+    log: Option<Vec<u8>>,
     logs: Logs,
     problems: Vec<Exit>,
     /// How many lines could not be read.
@@ -84,7 +86,7 @@ impl Tick<'_> {
             Step::Unreadable(refusal) => {
                 self.unreadable += 1;
                 match self.unreadable <= NAMED {
-                    true => self.report(self.log, refusal.in_file(self.path)),
+                    true => self.report(self.log.clone().as_deref(), refusal.in_file(self.path)),
                     false => self.problems.push(Exit::Usage),
                 }
             }

@@ -301,6 +301,12 @@ fn announce(facts: &UpdateFacts, target: &Target, version: &Version) -> Result<V
                 "{path}: there is no line {key}=; add it to [module], then {version} is published"
             ))
         })?;
+        if after.len() > service_conf::LARGEST {
+            let (path, size) = (path.display(), after.len());
+            return Err(Error::usage(format!(
+                "{path}: with {version} it would have {size} bytes, more than such a file may have; its keys stand there too often"
+            )));
+        }
         if after != *before {
             changed.push(Replacement { path: path.clone(), before: before.clone(), after });
         }
