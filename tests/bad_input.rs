@@ -17,7 +17,7 @@ const ONE: &[&str] = &[MODEL, PREFIX, LIBRARY];
 type Case = (Tool, &'static [&'static str], fn(&World), i32, &'static str);
 
 /// Everything in order: a registered model with an announced upload, a deploy directory, a member.
-fn in_order(world: &World) {
+pub fn in_order(world: &World) {
     world.registered();
     world.uploaded(V);
     world.member_list("127.0.0.11");

@@ -6,6 +6,7 @@
 mod asking;
 mod bad_input;
 mod batches;
+mod corpus;
 mod crash;
 mod daemon;
 mod daemon_effect;
@@ -14,6 +15,7 @@ mod golden;
 mod harness;
 mod harness_itself;
 mod health;
+mod hostile;
 mod laws_of_crontab;
 mod laws_of_dispatchserver_sh;
 mod laws_of_env_sh;
