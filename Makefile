@@ -7,9 +7,11 @@ WRAPPERS = add_dispatch_docker.sh rsync.sh dispatch.sh service_polling.sh
 SKIPS = $(TARGET)/skips
 # A relative DESTDIR is relative to here.
 ROOT = $(if $(DESTDIR),$(abspath $(DESTDIR)))
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS = env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab manifest version
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check golden crash build install
+.PHONY: help demo demo-stop test check golden crash fuzz build install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +52,12 @@ crash: ## the release binaries killed before every call, and every call failing 
 	@if [ -w /dev/shm ]; then TMPDIR=/dev/shm; export TMPDIR; fi; \
 	MODEL_ROLLOUT_BINARIES="$$(realpath $(TARGET))/release" \
 	$(CARGO) test --quiet --test suite -- --include-ignored crash:: --nocapture --test-threads=2
+# Only nightly has the options that libFuzzer needs, unless RUSTC_BOOTSTRAP is set: so it works on stable, sanitizer included.
+fuzz: ## searches for texts that break a law: FUZZ_SECONDS=600 for each format, two at a time
+	@sh .ci/need.sh cargo c++ dash sed
+	@$(CARGO) fuzz --version > /dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	@RUSTC_BOOTSTRAP=1 $(CARGO) fuzz build -O --debug-assertions
+	@printf '%s\n' $(FUZZ_TARGETS) | CARGO='$(CARGO)' xargs -P 2 -I LAW sh .ci/fuzz.sh LAW $(FUZZ_SECONDS)
 
 build: ## the release binaries, in target/release
 	$(CARGO) build --release --bins

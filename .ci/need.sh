@@ -13,6 +13,7 @@ packages_of() {
     for program in "$@"; do
         case $program in
         cc) printf ' gcc libc6-dev' ;;
+        c++) printf ' g++' ;;
         setpriv | setsid) printf ' util-linux' ;;
         # Named like their packages: rsync, dash, bash, cron, shellcheck, strace, ...
         *) printf ' %s' "$program" ;;

@@ -38,7 +38,8 @@ impl Dash {
         let dir = std::env::temp_dir().join(format!("laws-dash-{}-{id:?}", std::process::id()));
         fs::create_dir(&dir).expect("a free name in the temporary directory");
         let file = dir.join("text");
-        let text = File::options().read(true).write(true).create_new(true).open(&file).expect("our own directory");
+        let text =
+            File::options().read(true).write(true).create_new(true).open(&file).expect("our own directory");
         let mut child = Command::new("/bin/dash")
             .current_dir(&dir)
             .env_clear()
@@ -53,7 +54,7 @@ impl Dash {
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut dash = Dash { child, text, commands, output };
         // Once it has looked where it is.
-        assert_eq!(dash.run(&format!("exec 9<&2 2>&1\ndate() {{ echo {DATE}; }}")), b"");
+        assert_eq!(dash.run(&format!("exec 9<&2 2>&1\ndate() {{ echo '{DATE}'; }}")), b"");
         fs::remove_dir_all(&dir).expect("our own directory");
         dash
     }
@@ -68,7 +69,8 @@ impl Dash {
 
     /// What commands print.
     fn run(&mut self, commands: &str) -> Vec<u8> {
-        let written = writeln!(self.commands, "{commands}\nprintf '{END}'").and_then(|()| self.commands.flush());
+        let written =
+            writeln!(self.commands, "{commands}\nprintf '{END}'").and_then(|()| self.commands.flush());
         written.expect("dash reads on");
         let mut printed = Vec::new();
         while !printed.ends_with(b"\0END\0\n") {

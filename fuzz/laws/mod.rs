@@ -48,7 +48,8 @@ fn now() -> LocalTime {
 }
 
 /// The environment that texts are read in.
-const ENVIRONMENT: [(&str, &str); 3] = [("outer", "from outside"), ("odd", " *\\\t'\"$a `\n~"), ("empty", "")];
+const ENVIRONMENT: [(&str, &str); 3] =
+    [("outer", "from outside"), ("odd", " *\\\t'\"$a `\n~"), ("empty", "")];
 
 fn environment(name: &[u8]) -> Option<Vec<u8>> {
     let known = ENVIRONMENT.iter().find(|(known, _)| known.as_bytes() == name);
@@ -137,7 +138,12 @@ pub fn service_conf(text: &[u8]) {
     assert!(announces(&once, &announcement), "{}", shown(&once));
     assert_eq!(announce(&once, &announcement).map(|twice| shown(&twice)), Ok(shown(&once)));
     for (key, announced) in KEYS.iter().zip(sed::VALUES) {
-        assert_eq!(value(&once, key).map(shown), Some(shown(announced.as_bytes())), "{key} in {}", shown(&once));
+        assert_eq!(
+            value(&once, key).map(shown),
+            Some(shown(announced.as_bytes())),
+            "{key} in {}",
+            shown(&once)
+        );
     }
     let (before, after) = (text.split(|b| *b == b'\n'), once.split(|b| *b == b'\n'));
     assert_eq!(before.clone().count(), after.clone().count());
@@ -216,11 +222,9 @@ pub fn dispatchserver_sh(text: &[u8]) {
 /// changes what `date` prints.
 fn context_is_spoilt(registry: &Registry) -> bool {
     registry.steps().iter().any(|step| match step {
-        Step::Unreadable(refusal) => {
-            ["log file's name is empty", "date depends on", "would split or expand"]
-                .iter()
-                .any(|what| refusal.what.contains(what))
-        }
+        Step::Unreadable(refusal) => ["log file's name is empty", "date depends on", "would split or expand"]
+            .iter()
+            .any(|what| refusal.what.contains(what)),
         _ => false,
     })
 }
@@ -247,7 +251,9 @@ pub fn rsyncd_conf(text: &[u8]) {
     for asked in [ranges(&["10.0.0.1"]), ranges(&["10.0.0.9", "10.0.1.0/24", "::1", "10.0.0.9"])] {
         let mut conf = RsyncdConf::parse(text);
         assert_eq!(shown(conf.render()), shown(text));
-        let admits = |conf: &RsyncdConf| conf.access(b"n").map(|access| access.verdict(&asked[0]) == Verdict::Admitted);
+        let admits = |conf: &RsyncdConf| {
+            conf.access(b"n").map(|access| access.verdict(&asked[0]) == Verdict::Admitted)
+        };
         let other = admits(&conf);
         let before = denied(&conf);
         if conf.deny(b"m", &asked).is_err() {
@@ -309,7 +315,11 @@ pub fn manifest(text: &[u8]) {
     assert_eq!(manifest.first_mismatch(&manifest.files, More::Refused), None);
     for path in manifest.files.keys() {
         let parts = path.split(|b| *b == b'/');
-        assert!(parts.clone().all(|part| !part.is_empty() && part != b"." && part != b".."), "{}", shown(path));
+        assert!(
+            parts.clone().all(|part| !part.is_empty() && part != b"." && part != b".."),
+            "{}",
+            shown(path)
+        );
     }
 }
 
@@ -324,14 +334,22 @@ pub fn version(text: &[u8]) {
         assert_eq!(Version::announced_in(&longer), Some(version));
     }
     let comes_back = |shown: Result<String, _>, read: &dyn Fn(&[u8]) -> bool| {
-        let _: Result<(), model_rollout::error::Error> = shown.map(|shown| assert!(read(shown.as_bytes()), "{shown}"));
+        let _: Result<(), model_rollout::error::Error> =
+            shown.map(|shown| assert!(read(shown.as_bytes()), "{shown}"));
     };
-    comes_back(ModelName::parse(text).map(|n| n.to_string()), &|shown| shown == text && !text.contains(&b'/'));
+    comes_back(ModelName::parse(text).map(|n| n.to_string()), &|shown| {
+        shown == text && !text.contains(&b'/')
+    });
     comes_back(Address::parse(text).map(|a| a.to_string()), &|shown| shown == text && !text.contains(&b'/'));
     comes_back(Version::of_directory(text).map(|v| v.to_string()), &|shown| shown == text && text != b"..");
     comes_back(Port::parse(text).map(|p| p.to_string()), &|shown| Port::parse(shown) == Port::parse(text));
-    comes_back(Seconds::parse(text).map(|s| s.0.to_string()), &|shown| Seconds::parse(shown) == Seconds::parse(text));
-    comes_back(IpRange::parse(text).map(|r| r.to_string()), &|shown| IpRange::parse(shown) == IpRange::parse(text));
+    comes_back(Seconds::parse(text).map(|s| s.0.to_string()), &|shown| {
+        Seconds::parse(shown) == Seconds::parse(text)
+    });
+    comes_back(IpRange::parse(text).map(|r| r.to_string()), &|shown| {
+        IpRange::parse(shown) == IpRange::parse(text)
+    });
     let _ = now().format(text);
-    let _ = model_rollout::digest::Digest::parse(text).map(|digest| assert_eq!(digest.to_string().as_bytes(), text));
+    let _ = model_rollout::digest::Digest::parse(text)
+        .map(|digest| assert_eq!(digest.to_string().as_bytes(), text));
 }

@@ -41,8 +41,12 @@ impl Sed {
             // legacy: dispatch.sh, (3) to (5)
             sed.arg("-e").arg(format!("s/{key}=\\S*+/{key}={}/g", value.replace('/', "\\/")));
         }
-        let mut child =
-            sed.env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sed is installed");
+        let mut child = sed
+            .env("LC_ALL", "C")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sed is installed");
         let texts = child.stdin.take().expect("it is piped");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         Sed { child, texts, output }
