@@ -5,7 +5,7 @@ use std::fs;
 
 use super::{Case, Expect, Program, VERSION, anything, case, check, is_published};
 use crate::harness::World;
-use crate::harness::world::{LIBRARY, MODEL, SERVICE_CONF};
+use crate::harness::world::{LIBRARY, MODEL, SERVICE_CONF, announced as announced_in};
 
 const REGISTRY: &str = "monitor/scripts/dispatch/bin/dispatchserver.sh";
 
@@ -288,6 +288,7 @@ fn members() -> Vec<Case> {
         let spoil = move |world: &World| {
             fs::remove_file(world.upload("success")).unwrap();
             world.write(world.service("status"), VERSION);
+            world.service_conf("config_1", announced_in(SERVICE_CONF, VERSION));
             world.write(&place, &content);
         };
         case(Program::Dispatch, format!("members: {what}"), spoil, expect)

@@ -14,6 +14,7 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use crate::harness::parts::need;
+use crate::harness::side::under_test;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX};
 use crate::harness::{Sandbox, Side, Tool, World};
 
@@ -124,6 +125,7 @@ impl Case {
         world.write("crontab", "* * * * * /watch/service_polling.sh\n");
         let outside = outside(sandbox);
         (self.spoil)(&world);
+        announce_again(&world);
         let before = (snapshot(&world.root), snapshot(&outside));
         let ran = self.run(&world);
         let after = (snapshot(&world.root), snapshot(&outside));
@@ -173,7 +175,7 @@ impl Case {
             Program::All => (Tool::Registry, Tool::Registry.binary()),
             Program::Poll => (Tool::Poll, Tool::Poll.binary()),
             Program::ToggleRsyncd | Program::ToggleCrontab => {
-                (Tool::Add, env!("CARGO_BIN_EXE_autoupdate-toggle"))
+                (Tool::Add, under_test(env!("CARGO_BIN_EXE_autoupdate-toggle")))
             }
         };
         let mut command = Command::new("/bin/sh");
@@ -208,6 +210,15 @@ struct Ran {
     status: ExitStatus,
     took: Duration,
     stderr: String,
+}
+
+/// Lets `success` arrive after everything that was spoilt, as it does in a push.
+fn announce_again(world: &World) {
+    let success = world.upload("success");
+    if let Ok(metadata) = success.symlink_metadata().map(|m| m.is_file().then_some(m)) {
+        let set_again = metadata.map(|m| fs::set_permissions(&success, m.permissions()));
+        set_again.transpose().unwrap();
+    }
 }
 
 /// A directory that no run is about.

@@ -1,9 +1,13 @@
 //! What a run is started with: zones, locales, descriptors, limits, roots; and what is called rsync.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use super::{Case, Expect, PATIENCE, Program, anything, case, check, is_published};
 use crate::harness::World;
+use crate::harness::parts::is_root;
+use crate::harness::world::MODEL;
 
 /// Surroundings that change nothing.
 const HARMLESS: &[&str] = &[
@@ -71,6 +75,7 @@ pub fn cases() -> Vec<Case> {
     }
     cases.extend(limits());
     cases.extend(roots());
+    cases.extend(nobody());
     cases
 }
 
@@ -99,6 +104,51 @@ fn limits() -> Vec<Case> {
         if kib >= 12_000 {
             cases.push(case(Program::Dispatch, what, spoil, Expect::Done(is_published)).through(line));
         }
+    }
+    cases
+}
+
+/// Runs by a user who may read everything but what is taken from him, and write where he is let.
+fn nobody() -> Vec<Case> {
+    if !is_root() {
+        return Vec::new();
+    }
+    // The binary may lie where nobody else can go: it is copied beside the world.
+    let line = "here=$PWD; while [ ! -e rsyncd.conf ]; do cd ..; done; chmod 755 ..; \
+        cp \"$1\" ../binary; binary=$PWD/../binary; shift; cd \"$here\"; \
+        exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$binary\" \"$@\"";
+    let service = format!("monitor/rsync_service_data/datamining_service/{MODEL}");
+    let upload = format!("monitor/rsync_service_data/datamining_plugin/{MODEL}");
+    let member = "member-127.0.0.11/workspace";
+    let mut cases = Vec::new();
+    for (program, place, mode) in [
+        (Program::Dispatch, service.clone(), 0o555),
+        (Program::Dispatch, service.clone(), 0o000),
+        (Program::Dispatch, format!("{service}/plugin"), 0o555),
+        (Program::Dispatch, format!("{service}/config_1"), 0o555),
+        (Program::Dispatch, format!("{service}/config_1"), 0o000),
+        (Program::Dispatch, format!("{service}/config_1/service.conf"), 0o000),
+        (Program::Dispatch, upload.clone(), 0o000),
+        (Program::Dispatch, format!("{upload}/data"), 0o000),
+        (Program::Dispatch, format!("{upload}/data/feature.conf"), 0o000),
+        (Program::Dispatch, format!("{upload}/success"), 0o000),
+        (Program::Add, "monitor/rsync_service_data/datamining_service".to_owned(), 0o555),
+        (Program::Add, "monitor/scripts/dispatch/bin".to_owned(), 0o555),
+        (Program::Push, "deploy/online".to_owned(), 0o555),
+        (Program::Push, "deploy/online/data".to_owned(), 0o000),
+        (Program::Push, "deploy".to_owned(), 0o555),
+        (Program::Poll, member.to_owned(), 0o555),
+        (Program::Poll, "member-127.0.0.11/watch".to_owned(), 0o555),
+        (Program::Poll, format!("{member}/bin/etc"), 0o555),
+        (Program::ToggleCrontab, "crontab".to_owned(), 0o000),
+    ] {
+        let what = format!("{program:?} by nobody: {place} with mode {mode:o}");
+        let spoil = move |world: &World| {
+            let opened = Command::new("chmod").args(["-R", "a+rwX"]).arg(&world.root).status().unwrap();
+            assert!(opened.success());
+            fs::set_permissions(world.path(&place), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        cases.push(case(program, what, spoil, Expect::Either).through(line));
     }
     cases
 }

@@ -28,6 +28,9 @@ use crate::version::Version;
 /// The largest `success` or `status` that is read, in bytes: each holds one word.
 const MARKER_LIMIT: u64 = 64 << 10;
 
+/// The largest journal: a line, and the content of a `success`.
+const JOURNAL_LIMIT: u64 = MARKER_LIMIT + 1024;
+
 /// Where a model's files are on the monitor.
 #[derive(Debug)]
 pub struct Site<'a> {
@@ -94,7 +97,7 @@ impl<'a> Site<'a> {
 
     /// What an earlier run left; `None` where there is nothing readable.
     pub fn journal(&self) -> Result<Option<Journal>> {
-        let content = files::read_without_following(&self.service.journal(), MARKER_LIMIT)?;
+        let content = files::read_without_following(&self.service.journal(), JOURNAL_LIMIT)?;
         Ok(content.and_then(|bytes| Journal::parse(&bytes)))
     }
 
