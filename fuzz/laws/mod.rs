@@ -222,7 +222,7 @@ pub fn dispatchserver_sh(text: &[u8]) {
 /// changes what `date` prints.
 fn context_is_spoilt(registry: &Registry) -> bool {
     registry.steps().iter().any(|step| match step {
-        Step::Unreadable(refusal) => ["log file's name is empty", "date depends on", "would split or expand"]
+        Step::Unreadable(refusal) => ["log file's name is empty", "date depends on", "split or expand"]
             .iter()
             .any(|what| refusal.what.contains(what)),
         _ => false,

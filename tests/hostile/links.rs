@@ -34,20 +34,19 @@ fn links_after(program: Program, place: String, before: fn(&World), expect: fn(&
     let mut cases = Vec::new();
     for (index, (what, target)) in TARGETS.into_iter().enumerate() {
         // One way here, the other way at the next place.
-        for absolute in [(index + place.len()) % 2 == 0] {
-            let way = if absolute { "absolute" } else { "relative" };
-            let name = format!("{way} link to {what} as {place}");
-            let place = place.clone();
-            let spoil = move |world: &World| {
-                before(world);
-                let sandbox = world.root.parent().unwrap().display().to_string();
-                // From the link's directory up to the sandbox: the world's own directory is one more.
-                let up = "../".repeat(place.split('/').count());
-                let target = if absolute { format!("{sandbox}/{target}") } else { format!("{up}{target}") };
-                replaced(world, &place, &target);
-            };
-            cases.push(case(program, name, spoil, expect(what)));
-        }
+        let absolute = (index + place.len()).is_multiple_of(2);
+        let way = if absolute { "absolute" } else { "relative" };
+        let name = format!("{way} link to {what} as {place}");
+        let place = place.clone();
+        let spoil = move |world: &World| {
+            before(world);
+            let sandbox = world.root.parent().unwrap().display().to_string();
+            // From the link's directory up to the sandbox: the world's own directory is one more.
+            let up = "../".repeat(place.split('/').count());
+            let target = if absolute { format!("{sandbox}/{target}") } else { format!("{up}{target}") };
+            replaced(world, &place, &target);
+        };
+        cases.push(case(program, name, spoil, expect(what)));
     }
     cases
 }
