@@ -142,7 +142,7 @@ fn service_conf() -> Vec<Case> {
         poll(
             "a version that is not there",
             b"moduleversion=20990101000000\n".to_vec(),
-            "No such file or directory",
+            "the monitor has no version",
         ),
     ]
 }

@@ -153,7 +153,7 @@ pub fn cases() -> Vec<Case> {
     ];
     for version in ["..", "../../x", "/etc", "a/b", ".x", "-x", "x y", "\u{9ec4}", "a\u{1b}b", ""] {
         let conf = announced(SERVICE_CONF, version).replace("moduleversion= ", "moduleversion=");
-        let says = if version == "x y" { "No such file" } else { "names no version" };
+        let says = if version == "x y" { "the monitor has no version x of" } else { "names no version" };
         let spoil = move |world: &World| world.service_conf("config_1", &conf);
         cases.push(case(Program::Poll, format!("the version {version:?}"), spoil, Expect::Refused(says)));
     }
