@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 600
 FUZZ_TARGETS = env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab manifest version
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check golden crash fuzz build install
+.PHONY: help demo demo-stop test check golden crash fuzz races build install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,12 @@ fuzz: ## searches for texts that break a law: FUZZ_SECONDS=600 for each format, 
 	@$(CARGO) fuzz --version > /dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 	@RUSTC_BOOTSTRAP=1 $(CARGO) fuzz build -O --debug-assertions
 	@printf '%s\n' $(FUZZ_TARGETS) | CARGO='$(CARGO)' xargs -P 2 -I LAW sh .ci/fuzz.sh LAW $(FUZZ_SECONDS)
+
+races: ## 12000 interleavings of pushes, ticks, polls and toggles (MODEL_ROLLOUT_RACES=N, MODEL_ROLLOUT_SEED=N: that one)
+	@sh .ci/need.sh cargo rsync dash sed strace
+	@$(CARGO) build --release --bins
+	@TMPDIR="$$(sh .ci/fast-tmp.sh)" MODEL_ROLLOUT_BINARIES="$$(realpath $(TARGET))/release" \
+	$(CARGO) test --test suite -- races:: --include-ignored --nocapture --test-threads=1
 
 build: ## the release binaries, in target/release
 	$(CARGO) build --release --bins
