@@ -211,8 +211,11 @@ fn not_everywhere(history: &History) -> Vec<String> {
 }
 
 fn disagreeing(history: &History) -> Vec<String> {
-    let Some(announced) = history.last_announced() else {
-        return vec![format!("service.conf stays {:?}", history.announced.last())];
+    let announced = match history.announced.last() {
+        Some(Conf::Whole(version)) => version.as_str(),
+        // Two script ticks at once can leave that behind for ever: each edits its three values one by one (defects 1, 2).
+        Some(Conf::Half(_)) => return Vec::new(),
+        other => return vec![format!("service.conf stays {other:?}")],
     };
     let on_the_monitor = history
         .contents
@@ -350,7 +353,7 @@ mod planted {
             assert_eq!(found(Demand::MembersAgree, spoil), 1);
         }
         assert_eq!(found(Demand::LastEverywhere, |h| drop(h.announced.pop())), 1);
-        assert_eq!(found(Demand::MembersAgree, |h| h.announced.push(Conf::Half(String::new()))), 1);
+        assert_eq!(found(Demand::MembersAgree, |h| h.announced.push(Conf::Broken(String::new()))), 1);
     }
 
     #[test]

@@ -76,7 +76,8 @@ pub enum Demand {
     ConfNeverBroken,
     /// At quiescence the last push is announced, and every member has all of it.
     LastEverywhere,
-    /// At quiescence every member has exactly what the monitor announces.
+    /// At quiescence every member has exactly what the monitor announces, unless scripts have left a half-edited
+    /// service.conf there.
     MembersAgree,
     /// At quiescence neither `status` nor `success` is left.
     Ended,
