@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 600
 FUZZ_TARGETS = env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab manifest version
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check golden crash fuzz races build install
+.PHONY: help demo demo-stop test check golden crash fuzz races network build install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,12 @@ races: ## 12000 interleavings of pushes, ticks, polls and toggles (MODEL_ROLLOUT
 	@$(CARGO) build --release --bins
 	@TMPDIR="$$(sh .ci/fast-tmp.sh)" MODEL_ROLLOUT_BINARIES="$$(realpath $(TARGET))/release" \
 	$(CARGO) test --test suite -- races:: --include-ignored --nocapture --test-threads=1
+
+network: ## the release binaries over a line that is cut, or held, at 900 places (a few minutes)
+	@sh .ci/need.sh cargo rsync
+	@$(CARGO) build --release --bins
+	@TMPDIR="$$(sh .ci/fast-tmp.sh)" MODEL_ROLLOUT_BINARIES="$$(realpath $(TARGET))/release" \
+	$(CARGO) test --test suite -- network:: --include-ignored --nocapture --test-threads=1
 
 build: ## the release binaries, in target/release
 	$(CARGO) build --release --bins

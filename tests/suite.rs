@@ -26,6 +26,7 @@ mod ledger;
 mod locks;
 mod manifests;
 mod mixed_fleet;
+mod network;
 mod processes;
 mod races;
 mod retention;

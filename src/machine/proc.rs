@@ -107,6 +107,23 @@ pub fn lock_holder(path: &Path) -> Result<Option<i32>> {
     Ok((lock.l_type != libc::F_UNLCK as libc::c_short).then_some(lock.l_pid))
 }
 
+/// What a process and its descendants have read so far, in bytes, from files and the network. `None` when the kernel does not
+/// tell: it counts only with `CONFIG_TASK_IO_ACCOUNTING`, and names children only with `CONFIG_PROC_CHILDREN`.
+pub fn bytes_read(pid: i32) -> Option<u64> {
+    let mut total = bytes_read_by(pid)?;
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    for child in children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
+        // One that has ended meanwhile has read what nobody counts.
+        total = total.wrapping_add(bytes_read(child).unwrap_or(0));
+    }
+    Some(total)
+}
+
+fn bytes_read_by(pid: i32) -> Option<u64> {
+    let counters = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    counters.lines().find_map(|line| line.strip_prefix("rchar: "))?.trim().parse().ok()
+}
+
 /// Whether a process still runs.
 pub fn is_running(id: ProcessId) -> bool {
     stat(id.pid).is_some_and(|stat| stat.started_ticks == id.started_ticks)

@@ -16,13 +16,17 @@ use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 
 use crate::error::{Error, Result, io_cause};
-use crate::machine::clock::Deadline;
+use crate::machine::clock::{Deadline, Stopwatch};
+use crate::machine::proc;
 
 /// How much of a program's output is kept.
 const OUTPUT_LIMIT: u64 = 1 << 20;
 
 /// How long the end of the output is waited for once a program has ended.
 const OUTPUT_GRACE: Duration = Duration::from_secs(5);
+
+/// How often it is looked at whether a program still reads.
+const LOOK_AT_READING: Duration = Duration::from_millis(500);
 
 /// How long a program may take to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,11 +42,30 @@ pub struct Finished {
     pub stderr: Vec<u8>,
 }
 
-/// Runs a program to its end and keeps its output. The kernel kills it when this process dies, so that it never works on
+/// How long a program may take.
+#[derive(Debug, Clone, Copy)]
+pub struct TimeLimits {
+    /// From its start to its end.
+    pub total: Duration,
+    /// How long neither the program nor a process that it started may read a byte, from a file or the network. `None`, and a
+    /// kernel that does not count the bytes, is no limit.
+    pub silence: Option<Duration>,
+}
+
+/// How a program's run came to its end.
+#[derive(Debug)]
+pub enum Outcome {
+    /// By itself.
+    Finished(Finished),
+    /// It was killed, because nothing was read for so long.
+    Silent(Duration),
+}
+
+/// Runs a program to its end and keeps its output. The kernel ends it when this process dies, so that it never works on
 /// beside the run that comes after.
 ///
-/// Fails when it cannot be started, or is still running after `limit`: then it is killed.
-pub fn run(program: &str, arguments: &[OsString], input: &[u8], limit: Duration) -> Result<Finished> {
+/// Fails when it cannot be started, or is still running after the total limit: then its process group is killed.
+pub fn run(program: &str, arguments: &[OsString], input: &[u8], limits: TimeLimits) -> Result<Outcome> {
     log::debug!("run {program} {arguments:?}");
     let mut command = Command::new(program);
     die_with_us(&mut command);
@@ -52,6 +75,7 @@ pub fn run(program: &str, arguments: &[OsString], input: &[u8], limit: Duration)
         .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .process_group(0)
         .spawn()
         .map_err(|e| cannot_start(program, &e))?;
     if let Some(mut stdin) = child.stdin.take() {
@@ -61,8 +85,13 @@ pub fn run(program: &str, arguments: &[OsString], input: &[u8], limit: Duration)
     }
     let stdout = child.stdout.take().map(collect).transpose()?;
     let stderr = child.stderr.take().map(collect).transpose()?;
-    let status = wait(child, program, limit, Target::Process)?;
-    Ok(Finished { status, stdout: collected(stdout), stderr: collected(stderr) })
+    Ok(match wait(child, limits)? {
+        Ended::ByItself(status) => {
+            Outcome::Finished(Finished { status, stdout: collected(stdout), stderr: collected(stderr) })
+        }
+        Ended::Silent(silence) => Outcome::Silent(silence),
+        Ended::TooLate => return Err(too_late(program, limits.total)),
+    })
 }
 
 /// Runs one of the site's own command lines to its end: see [`CommandLine::start`].
@@ -70,8 +99,10 @@ pub fn run(program: &str, arguments: &[OsString], input: &[u8], limit: Duration)
 /// Fails when it ends with another status than 0, or is still running after `limit`: then its group is killed.
 pub fn run_command_line(line: &OsStr, environment: &[(OsString, OsString)], limit: Duration) -> Result<()> {
     let CommandLine { child, shown } = CommandLine::start(line, environment)?;
-    let status = wait(child, &shown, limit, Target::Group)?;
-    command_line_ended(&shown, status)
+    match wait(child, TimeLimits { total: limit, silence: None })? {
+        Ended::ByItself(status) => command_line_ended(&shown, status),
+        Ended::Silent(_) | Ended::TooLate => Err(too_late(&shown, limit)),
+    }
 }
 
 /// One of the site's own command lines while it runs.
@@ -134,7 +165,11 @@ fn command_line_ended(shown: &str, status: ExitStatus) -> Result<()> {
 /// `limit`.
 pub fn run_to_background(program: &str, arguments: &[OsString], limit: Duration) -> Result<()> {
     close_inherited_files_on_exec();
-    let finished = run(program, arguments, b"", limit)?;
+    let limits = TimeLimits { total: limit, silence: None };
+    let finished = match run(program, arguments, b"", limits)? {
+        Outcome::Finished(finished) => finished,
+        Outcome::Silent(_) => return Err(too_late(program, limit)),
+    };
     if finished.status.success() {
         return Ok(());
     }
@@ -301,35 +336,69 @@ fn in_background(work: impl FnOnce() + Send + 'static) -> Result<()> {
     started.map(drop).map_err(|e| Error::failed(format!("cannot start a thread: {}", io_cause(&e))))
 }
 
-/// Whom to kill when the time is up.
-#[derive(Clone, Copy)]
-enum Target {
-    Process,
-    Group,
+/// How a child came to its end.
+enum Ended {
+    ByItself(ExitStatus),
+    /// Killed with its group: nothing was read for so long.
+    Silent(Duration),
+    /// Killed with its group: the time was up.
+    TooLate,
 }
 
-fn wait(mut child: Child, program: &str, limit: Duration, target: Target) -> Result<ExitStatus> {
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+/// Waits for a child that leads a process group.
+fn wait(mut child: Child, limits: TimeLimits) -> Result<Ended> {
+    let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
     let (ended, end) = mpsc::channel();
     in_background(move || drop(ended.send(child.wait())))?;
-    let status = match end.recv_timeout(limit) {
-        Ok(status) => status,
-        Err(_) => {
-            let whom = match target {
-                Target::Process => pid,
-                Target::Group => Pid::from_raw(-pid.as_raw()),
-            };
-            // rsync ends its other half on SIGTERM only.
-            let _ = kill(whom, Signal::SIGTERM);
-            if end.recv_timeout(PATIENCE).is_err() {
-                let _ = kill(whom, Signal::SIGKILL);
-                let _ = end.recv();
-            }
-            let seconds = limit.as_secs();
-            return Err(Error::failed(format!(
-                "{program} was still running after {seconds} s and was killed"
-            )));
+    let begun = Stopwatch::start();
+    let mut reading = limits.silence.map(|limit| Reading { limit, bytes: None, since: Stopwatch::start() });
+    loop {
+        let left = limits.total.saturating_sub(begun.elapsed());
+        let pause = if reading.is_some() { left.min(LOOK_AT_READING) } else { left };
+        if let Ok(status) = end.recv_timeout(pause) {
+            let status = status.map_err(|e| Error::failed(format!("cannot wait for a program: {e}")))?;
+            return Ok(Ended::ByItself(status));
         }
-    };
-    status.map_err(|e| Error::failed(format!("cannot wait for {program}: {e}")))
+        let silence = reading.as_mut().and_then(|reading| reading.has_stopped(pid));
+        if let Some(silence) = silence {
+            // On SIGTERM rsync would take its leave of a daemon that does not listen, for ten seconds.
+            kill_group(pid, &end);
+            return Ok(Ended::Silent(silence));
+        }
+        if begun.elapsed() >= limits.total {
+            let _ = kill(Pid::from_raw(-pid), Signal::SIGTERM);
+            if end.recv_timeout(PATIENCE).is_err() {
+                kill_group(pid, &end);
+            }
+            return Ok(Ended::TooLate);
+        }
+    }
+}
+
+/// What a program and the processes that it started have read.
+struct Reading {
+    limit: Duration,
+    bytes: Option<u64>,
+    since: Stopwatch,
+}
+
+impl Reading {
+    /// The limit, if nothing was read for so long.
+    fn has_stopped(&mut self, pid: i32) -> Option<Duration> {
+        let bytes = proc::bytes_read(pid);
+        if bytes.is_none() || bytes != self.bytes {
+            self.bytes = bytes;
+            self.since = Stopwatch::start();
+        }
+        (self.since.elapsed() >= self.limit).then_some(self.limit)
+    }
+}
+
+fn kill_group(leader: i32, end: &mpsc::Receiver<io::Result<ExitStatus>>) {
+    let _ = kill(Pid::from_raw(-leader), Signal::SIGKILL);
+    let _ = end.recv();
+}
+
+fn too_late(program: &str, limit: Duration) -> Error {
+    Error::failed(format!("{program} was still running after {} s and was killed", limit.as_secs()))
 }

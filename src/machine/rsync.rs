@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::machine::{clock, processes};
+use crate::machine::clock;
+use crate::machine::processes::{self, Outcome, TimeLimits};
 use crate::names::{Address, Port};
+use crate::time::Seconds;
 
 /// A daemon.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub struct Daemon {
     pub host: Address,
     /// Its port.
     pub port: Port,
+    /// `rsync_timeout`, for every transfer; 0 is no limit, as it is to rsync.
+    pub timeout: Option<Seconds>,
 }
 
 /// A path on a daemon: `HOST::MODULE/PATH`.
@@ -89,8 +93,8 @@ pub enum Transfer {
 pub struct Limits {
     /// Seconds to wait for the connection (`--contimeout`).
     pub connect_seconds: u32,
-    /// Seconds without a byte after which the transfer is given up (`--timeout`).
-    pub idle_seconds: u32,
+    /// How long no byte may move until the transfer is given up, unless the site says otherwise.
+    pub idle: Seconds,
     /// After this the program is killed, whatever it does.
     pub total: Duration,
     /// How often a transient failure is tried again, after pauses of 1 s, 2 s, 4 s, ...
@@ -100,10 +104,10 @@ pub struct Limits {
 impl Limits {
     /// For a file of some kilobytes.
     pub const SMALL: Limits =
-        Limits { connect_seconds: 5, idle_seconds: 20, total: Duration::from_secs(60), retries: 2 };
+        Limits { connect_seconds: 5, idle: Seconds(20), total: Duration::from_secs(60), retries: 2 };
     /// For a model. One side is silent while the other reads a large file to compare it.
     pub const MODEL: Limits =
-        Limits { connect_seconds: 5, idle_seconds: 300, total: Duration::from_secs(6 * 3600), retries: 2 };
+        Limits { connect_seconds: 5, idle: Seconds(300), total: Duration::from_secs(6 * 3600), retries: 2 };
 }
 
 /// What a transfer moved (`--stats`).
@@ -124,6 +128,9 @@ pub struct Statistics {
 pub struct ExitCode(pub i32);
 
 impl ExitCode {
+    /// Timeout while sending or receiving data.
+    const TIMEOUT: ExitCode = ExitCode(30);
+
     /// The manual's words for the code.
     pub fn name(self) -> &'static str {
         match self.0 {
@@ -159,7 +166,8 @@ impl fmt::Display for ExitCode {
 }
 
 /// Runs a transfer. Every exit code but 0 is a failure, 23 and 24 too (defect 26); a failure that may pass (the
-/// connection, a time-out, the daemon's `max connections`) is tried again as `limits` says.
+/// connection, the daemon's `max connections`) is tried again as `limits` says. A daemon that is silent is not: the time has
+/// been spent, and the next run tries again.
 pub fn run(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> Result<Statistics> {
     run_to_end(daemon, transfer, limits)?
         .map_err(|failed| failure(daemon, transfer, failed.code, &failed.stderr))
@@ -189,11 +197,22 @@ fn run_to_end(
     transfer: &Transfer,
     limits: Limits,
 ) -> Result<std::result::Result<Statistics, Failed>> {
-    let (arguments, input) = command_line(daemon, transfer, limits);
+    let idle = daemon.timeout.unwrap_or(limits.idle);
+    let (arguments, input) = command_line(daemon, transfer, limits.connect_seconds, idle);
+    // rsync's own limit does not hold before the daemon's greeting, nor while rsync sends keep-alive messages to a daemon
+    // that is stopped.
+    let silence = u64::try_from(idle.0).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
+    let time_limits = TimeLimits { total: limits.total, silence };
     let mut pause = Duration::from_secs(1);
     let mut tried_again = 0;
     loop {
-        let finished = processes::run("rsync", &arguments, &input, limits.total)?;
+        let finished = match processes::run("rsync", &arguments, &input, time_limits)? {
+            Outcome::Finished(finished) => finished,
+            Outcome::Silent(limit) => {
+                let stderr = format!("no byte moved for {} s", limit.as_secs()).into_bytes();
+                return Ok(Err(Failed { code: ExitCode::TIMEOUT, stderr }));
+            }
+        };
         let code = ExitCode(finished.status.code().unwrap_or(20));
         let does_not_tell =
             matches!(transfer, Transfer::List(_)) && contains(&finished.stderr, b"module is write only");
@@ -210,14 +229,19 @@ fn run_to_end(
     }
 }
 
-fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<OsString>, Vec<u8>) {
+fn command_line(
+    daemon: &Daemon,
+    transfer: &Transfer,
+    connect_seconds: u32,
+    idle: Seconds,
+) -> (Vec<OsString>, Vec<u8>) {
     let url = |remote: &Remote| -> OsString {
         format!("{}::{}/{}", daemon.host.in_url(), remote.module, remote.path).into()
     };
     let mut arguments: Vec<OsString> = vec![
         format!("--port={}", daemon.port).into(),
-        format!("--contimeout={}", limits.connect_seconds).into(),
-        format!("--timeout={}", limits.idle_seconds).into(),
+        format!("--contimeout={}", connect_seconds).into(),
+        format!("--timeout={}", idle.0).into(),
     ];
     let mut input = Vec::new();
     match transfer {
@@ -262,7 +286,9 @@ fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<Os
             arguments.extend([url(from), local(to)]);
         }
         Transfer::FetchDirectory { from, to } => {
-            arguments.extend(["--stats", "--ignore-times", "-r", "--delete", "--"].map(OsString::from));
+            // --partial: the next try goes on within a file that the connection was lost in.
+            let options = ["--stats", "--ignore-times", "--partial", "-r", "--delete", "--"];
+            arguments.extend(options.map(OsString::from));
             arguments.extend([url(from), into_directory(to)]);
         }
     }
@@ -282,8 +308,9 @@ fn into_directory(path: &Path) -> OsString {
 
 fn is_transient(code: ExitCode, stderr: &[u8]) -> bool {
     match code.0 {
-        5 => contains(stderr, b"max connections"),
-        10 | 12 | 30 | 35 => true,
+        // Refused, or cut before the daemon has said a word.
+        5 => contains(stderr, b"max connections") || contains(stderr, b"did not see server greeting"),
+        10 | 12 | 35 => true,
         _ => false,
     }
 }
@@ -345,7 +372,8 @@ fn remedy(code: ExitCode, said: &[u8]) -> &'static str {
             "check that the model is registered there (add_dispatch_docker)"
         }
         3 | 11 | 23 if says("Permission denied") => "correct the permissions on the daemon's side",
-        30 | 12 => "the connection was lost; run again, and see the daemon's log",
+        12 => "the connection was lost; run again, and see the daemon's log",
+        30 => "look at the daemon's host; if that is only slow, set rsync_timeout in env.sh",
         _ => "see EXIT VALUES in rsync's manual",
     }
 }
@@ -372,7 +400,7 @@ mod tests {
     use super::*;
 
     fn daemon() -> Daemon {
-        Daemon { host: Address::parse(b"10.77.136.198").unwrap(), port: Port::RSYNC }
+        Daemon { host: Address::parse(b"10.77.136.198").unwrap(), port: Port::RSYNC, timeout: None }
     }
 
     #[test]
@@ -402,7 +430,7 @@ mod tests {
             recursive: true,
             to: Remote { module: "datamining_plugin", path: "m/data/".into() },
         };
-        let (arguments, input) = command_line(&daemon(), &transfer, Limits::SMALL);
+        let (arguments, input) = command_line(&daemon(), &transfer, 5, Seconds(20));
         assert_eq!(input, b"./--delete\0./#a:b\0");
         assert_eq!(
             arguments[arguments.len() - 3..],

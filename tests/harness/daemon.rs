@@ -7,6 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 static VERSION: Once = Once::new();
 
 /// A running daemon; dropping it stops it.
@@ -19,8 +22,15 @@ pub struct Daemon {
 impl Daemon {
     /// Starts a daemon that exports the two directories of a monitor's tree. Its files lie in `dir`.
     pub fn start(dir: &Path, monitor_root: &Path) -> Daemon {
+        Self::start_with_limit(dir, monitor_root, 0)
+    }
+
+    /// The same, with so many `max connections` for each module; 0 is no limit.
+    pub fn start_with_limit(dir: &Path, monitor_root: &Path, max_connections: u32) -> Daemon {
         // Half of a transfer's time on loopback would be spent waiting for the next packet to be worth sending.
         let mut config = String::from("use chroot = no\nreverse lookup = no\nsocket options = TCP_NODELAY\n");
+        let lock = dir.join("rsyncd.lock");
+        config.push_str(&format!("max connections = {max_connections}\nlock file = {}\n", lock.display()));
         if super::parts::is_root() {
             config.push_str("uid = root\ngid = root\n");
         }
@@ -57,6 +67,19 @@ impl Daemon {
         panic!("no rsync daemon could be started; see {}", dir.join("rsyncd.log").display());
     }
 
+    /// Sends a signal to its processes.
+    pub fn signal(&self, whom: Whom, signal: Signal) {
+        let daemon = i32::try_from(self.child.id()).unwrap();
+        let mut pids = descendants(daemon);
+        if whom == Whom::All {
+            pids.insert(0, daemon);
+        }
+        for pid in pids {
+            // One may have ended meanwhile.
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
     /// Waits until it serves nobody: one that lost its client may still be at work on what it got.
     pub fn wait_until_idle(&self) {
         let children = format!("/proc/{0}/task/{0}/children", self.child.id());
@@ -82,9 +105,26 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        // One that a test stopped would stay for ever.
+        self.signal(Whom::Serving, Signal::SIGKILL);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Which of a daemon's processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// Those that serve a connection.
+    Serving,
+    /// The one that accepts connections, too.
+    All,
+}
+
+fn descendants(pid: i32) -> Vec<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children.split_ascii_whitespace().map(|pid| pid.parse().unwrap());
+    children.flat_map(|child| [vec![child], descendants(child)].concat()).collect()
 }
 
 /// A loopback port that nobody listens on.

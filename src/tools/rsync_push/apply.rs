@@ -103,7 +103,7 @@ fn transfer(
     make: &dyn Fn(Remote) -> Transfer,
     below: &str,
 ) -> Result<Statistics> {
-    let daemon = Daemon { host: settings.monitor.clone(), port: settings.port };
+    let daemon = Daemon { host: settings.monitor.clone(), port: settings.port, timeout: settings.timeout };
     let remote = Remote { module: PLUGIN_MODULE, path: format!("{}/{below}", settings.model) };
     rsync::run(&daemon, &make(remote), limits)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::names::{Address, ModelName, Port};
-use crate::time::LocalTime;
+use crate::time::{LocalTime, Seconds};
 use crate::tools::rsync_push::cli::{Extraneous, Source};
 use crate::version::Version;
 
@@ -16,6 +16,8 @@ pub struct Settings {
     pub monitor: Address,
     /// Its rsync daemon's port.
     pub port: Port,
+    /// How long that daemon may be silent, if the site says so.
+    pub timeout: Option<Seconds>,
     /// The model.
     pub model: ModelName,
 }
@@ -305,6 +307,7 @@ mod tests {
         Settings {
             monitor: Address::parse(b"10.77.136.198").unwrap(),
             port: Port::RSYNC,
+            timeout: None,
             model: ModelName::parse(b"m").unwrap(),
         }
     }

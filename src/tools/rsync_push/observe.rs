@@ -9,6 +9,7 @@ use crate::layout::Deploy;
 use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind};
 use crate::machine::{clock, environment, trees};
 use crate::names::{Address, ModelName, Port};
+use crate::time::Seconds;
 use crate::tools::rsync_push::decide::{Directory, Item, ItemKind, Observed, Settings};
 use crate::version::Version;
 
@@ -28,6 +29,7 @@ pub fn settings(deploy: &Deploy) -> Result<Settings> {
         monitor: env_sh.needed("monitor", Address::parse)?,
         model: env_sh.needed("modulename", ModelName::parse)?,
         port: env_sh.optional("rsyncport", Port::parse)?.unwrap_or(Port::RSYNC),
+        timeout: env_sh.optional("rsync_timeout", Seconds::parse)?,
     })
 }
 

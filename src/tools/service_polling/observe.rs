@@ -87,6 +87,7 @@ pub fn settings(member: &Member) -> Result<Settings> {
         daemon: Daemon {
             host: env_sh.needed("monitor", Address::parse)?,
             port: env_sh.optional("rsyncport", Port::parse)?.unwrap_or(Port::RSYNC),
+            timeout: env_sh.optional("rsync_timeout", Seconds::parse)?,
         },
         model,
         address,
