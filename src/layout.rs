@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::names::{Address, ModelName};
+use crate::names::{Address, ModelName, TypeName};
 use crate::version::Version;
 
 /// The rsync module that takes uploads; a directory of `rsync_service_data` too.
@@ -72,6 +72,16 @@ impl Monitor {
     /// A model's member list, `scripts/dispatch/conf/MODEL.env.sh`.
     pub fn member_list(&self, model: &ModelName) -> PathBuf {
         self.member_lists().join(format!("{model}.env.sh"))
+    }
+
+    /// The directory of the site's own templates of service.conf, `scripts/dispatch/conf/templates`.
+    pub fn templates(&self) -> PathBuf {
+        self.member_lists().join("templates")
+    }
+
+    /// The site's template of a TYPE, `TYPE.conf`.
+    pub fn template(&self, name: &TypeName) -> PathBuf {
+        self.templates().join(format!("{name}.conf"))
     }
 
     /// The directory of all uploads.

@@ -80,6 +80,11 @@ name! {
 }
 
 name! {
+    /// A TYPE: which template a service.conf is made from.
+    TypeName, "TYPE"
+}
+
+name! {
     /// The file name of a shared library below `lib/`, for example `mblog_yellow.so`.
     SoName, "name of a .so file"
 }

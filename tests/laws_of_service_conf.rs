@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use model_rollout::formats::service_conf::lint::{About, lint};
 use model_rollout::formats::service_conf::{Announcement, announce, announces, value};
+use model_rollout::names::ModelName;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
@@ -313,6 +315,21 @@ proptest! {
         for key in KEYS {
             let read = value(&once, key).map(shown);
             prop_assert_eq!(read, Some(shown(announced_value(key).as_bytes())), "{} in {}", key, shown(&once));
+        }
+    }
+
+    #[test]
+    fn every_finding_has_its_line_and_says_what_to_write(file in any_file()) {
+        let model = ModelName::parse(b"mblog_yellow").unwrap();
+        for versions in [vec![], vec![VERSION.as_bytes().to_vec()]] {
+            let findings = lint(&file, &About { model: &model, versions: &versions });
+            let lines = file.split(|b| *b == b'\n').count();
+            for finding in &findings {
+                prop_assert!((1..=lines).contains(&finding.line), "{} of {}", finding, shown(&file));
+                prop_assert!(!finding.what.is_empty() && !finding.instead.is_empty());
+            }
+            prop_assert!(findings.is_sorted_by_key(|finding| finding.line));
+            prop_assert!(!findings.is_empty(), "no port, no [monitor]: {}", shown(&file));
         }
     }
 

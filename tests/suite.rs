@@ -31,6 +31,7 @@ mod processes;
 mod races;
 mod retention;
 mod scripts;
+mod service_conf_check;
 mod shells;
 mod spread;
 mod toggle;

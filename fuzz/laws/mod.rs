@@ -4,15 +4,16 @@
 
 use std::collections::BTreeSet;
 
-use model_rollout::formats::Refusal;
 use model_rollout::formats::crontab::{Crontab, PAUSED, State};
 use model_rollout::formats::dispatchserver_sh::{Registry, StanzaState, Step};
 use model_rollout::formats::env_sh::EnvSh;
 use model_rollout::formats::manifest::{Manifest, More};
 use model_rollout::formats::rsyncd_conf::RsyncdConf;
 use model_rollout::formats::rsyncd_conf::access::{Meaning, Verdict};
+use model_rollout::formats::service_conf::lint::{About, lint};
 use model_rollout::formats::service_conf::{Announcement, announce, announces, value};
 use model_rollout::formats::shell::Context;
+use model_rollout::formats::{Finding, Refusal};
 use model_rollout::ip_range::IpRange;
 use model_rollout::names::{Address, ModelName, PluginName, Port};
 use model_rollout::time::{LocalTime, Seconds};
@@ -128,8 +129,23 @@ fn announcement() -> Announcement {
     Announcement { version, path, config }
 }
 
-/// service.conf: announcing twice is announcing once; what was announced is read back; no other line changes.
+/// A finding names a line that is in the text, and says what to do. They come line by line.
+fn check_findings(findings: &[Finding], text: &[u8]) {
+    let count = text.split(|b| *b == b'\n').count();
+    for finding in findings {
+        assert!((1..=count).contains(&finding.line), "{finding} of {}", shown(text));
+        assert!(!finding.what.is_empty() && !finding.instead.is_empty(), "{finding}");
+    }
+    assert!(findings.is_sorted_by_key(|finding| finding.line), "{findings:?} of {}", shown(text));
+}
+
+/// service.conf: announcing twice is announcing once; what was announced is read back; no other line changes. Every finding
+/// has its line.
 pub fn service_conf(text: &[u8]) {
+    let model = ModelName::parse(b"m").expect("a name");
+    let versions = [sed::VALUES[0].as_bytes().to_vec()];
+    let about = About { model: &model, versions: &versions };
+    check_findings(&lint(text, &about), text);
     let announcement = announcement();
     let Ok(once) = announce(text, &announcement) else {
         assert!(!announces(text, &announcement));

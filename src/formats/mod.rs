@@ -61,6 +61,30 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// What is wrong with a line of a file that could be read all the same: shown as `LINE: what; instead`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub what: String,
+    /// What to write instead.
+    pub instead: String,
+}
+
+impl Finding {
+    /// A finding about a line.
+    pub fn new(line: usize, what: impl Into<String>, instead: impl Into<String>) -> Finding {
+        Finding { line, what: what.into(), instead: instead.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.line, self.what, self.instead)
+    }
+}
+
 /// A file's bytes, and the place that was asked for last: the next line is counted from there. A registry may have a million
 /// lines, and a complaint about each.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
 
 pub mod clock;
+pub mod configurations;
 pub mod environment;
 pub mod files;
 pub mod frames;

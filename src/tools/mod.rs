@@ -1,13 +1,15 @@
 //! One module per binary. A tool never imports another tool.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result, one_line};
+use crate::formats::Finding;
 use crate::machine::locks::Wait;
 use crate::machine::{processes, terminal};
 
@@ -34,6 +36,28 @@ fn start<Cli: Parser>(program: &str, run: impl FnOnce(Cli) -> Result<()>) -> Exi
         terminal::complain(program, error);
     }
     terminal::exit_code(failure.map(|error| error.exit))
+}
+
+/// A finding and the file that it is about.
+type Found = (PathBuf, Finding);
+
+/// Prints findings to standard output, a line each: they are the answer that was asked for.
+/// Fails (exit 1) when there are any, with their number and what they are about.
+fn report(found: &[Found], about: &str) -> Result<()> {
+    for (path, finding) in found {
+        terminal::say(one_line(&format!("{}:{finding}", path.display())));
+    }
+    match found.len() {
+        0 => Ok(()),
+        1 => Err(Error::failed(format!("1 finding {about}; correct it, and check again"))),
+        count => Err(Error::failed(format!("{count} findings {about}; correct them, and check again"))),
+    }
+}
+
+/// The failure of a check that could not look at everything: exit 2, since 1 means findings.
+fn unreadable(mut error: Error) -> Error {
+    error.exit = Exit::Usage;
+    error
 }
 
 /// `--wait`, as every binary has it.

@@ -1,23 +1,36 @@
 //! `add_dispatch_docker TYPE MODULE PLUGIN`: replaces add_dispatch_docker.sh (contract section 3).
 //!
 //! Run once per model on the monitor. Creates `datamining_plugin/MODULE/{lib,data}` and
-//! `datamining_service/MODULE/{config_1/service.conf,plugin}`, and appends the model's stanza to dispatchserver.sh; with
-//! `--members` and `--port` also writes the member list. A second run changes nothing and says so. Exit codes: 0 done or
-//! nothing to do, 1 failed, 2 wrong usage or bad input file, 75 another edit holds the registry's lock.
+//! `datamining_service/MODULE/{config_1/service.conf,plugin}`, and appends the model's stanza to dispatchserver.sh. With
+//! `--port` the service.conf is one that needs no correction, made from the template of TYPE (built in, or the site's
+//! `scripts/dispatch/conf/templates/TYPE.conf`); with `--members` the member list is written, too. A second run changes
+//! nothing and says so. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage or bad input file, 75 another edit
+//! holds the registry's lock.
+//!
+//! `add_dispatch_docker --check MODULE` reads every `config_*/service.conf` of a model and writes nothing. The findings are
+//! the answer that was asked for, so they go to standard output, as those of grep or a compiler's lint do; standard error
+//! has the one line of a run that failed. Exit codes: 0 no finding, 1 findings, 2 a file cannot be read.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::error::{Error, Result, one_line};
+use crate::formats::service_conf::lint::{self, About};
 use crate::layout::{self, Monitor};
+use crate::machine::configurations;
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::locks::{Lock, Wait};
 use crate::machine::{clock, environment, terminal};
+use crate::names::{ModelName, TypeName};
 
 mod cli;
 mod decide;
 
-use cli::{Cli, Request};
+use cli::{Cli, Request, Task};
+use decide::template::{self, Template};
 use decide::{Action, Observed};
 
 const PROGRAM: &str = "add_dispatch_docker";
@@ -34,21 +47,73 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let request = cli.request()?;
+    match cli.task()? {
+        Task::Register(request) => register(&request),
+        Task::Check(model) => check(&model),
+    }
+}
+
+fn register(request: &Request) -> Result<()> {
     let monitor = Monitor { root: environment::monitor_root()? };
     check_mounted(&monitor)?;
+    let template = find_template(&monitor, &request.kind)?;
     let _lock = Lock::take(&layout::lock_of(&monitor.registry()), request.wait.or(LOCK_WAIT))?;
-    let observed = observe(&monitor, &request)?;
-    for action in decide::decide(&observed, &request, &monitor)? {
+    let observed = observe(&monitor, request, template)?;
+    for action in decide::decide(&observed, request, &monitor)? {
         log::debug!("{action:?}");
         apply(&action)?;
     }
     Ok(())
 }
 
+/// Prints what is wrong with each service.conf of a model. Nothing is printed when one of them cannot be read.
+fn check(model: &ModelName) -> Result<()> {
+    let (found, files) = findings(model).map_err(super::unreadable)?;
+    super::report(&found, &format!("in the service.conf of {model} ({files} looked at)"))
+}
+
+/// The findings, each with its file, and how many files there are.
+fn findings(model: &ModelName) -> Result<(Vec<super::Found>, usize)> {
+    let monitor = Monitor { root: environment::monitor_root()? };
+    let service = monitor.service(model);
+    files::check_within(&monitor.services(), &service.dir)?;
+    let is_there = files::finds_directory(&service.dir)?;
+    let configurations = if is_there { configurations::of(&service)? } else { Vec::new() };
+    if configurations.is_empty() {
+        let dir = service.dir.display();
+        return Err(Error::usage(format!(
+            "there is no {dir}/config_*/service.conf; correct MODULE, or run add_dispatch_docker TYPE {model} PLUGIN"
+        )));
+    }
+    let mut versions = Vec::new();
+    for name in names_if_there(&service.versions())? {
+        if files::is_directory(&service.versions().join(&name)) && !name.as_encoded_bytes().starts_with(b".")
+        {
+            versions.push(name.into_vec());
+        }
+    }
+    let about = About { model, versions: &versions };
+    let of_file = |(path, bytes): &(PathBuf, Vec<u8>)| {
+        let found = lint::lint(bytes, &about).into_iter();
+        found.map(|finding| (path.clone(), finding)).collect::<Vec<_>>()
+    };
+    Ok((configurations.iter().flat_map(of_file).collect(), configurations.len()))
+}
+
+fn names_if_there(dir: &Path) -> Result<Vec<OsString>> {
+    if files::is_directory(dir) { files::names_in(dir) } else { Ok(Vec::new()) }
+}
+
+fn find_template(monitor: &Monitor, kind: &TypeName) -> Result<Template> {
+    let path = monitor.template(kind);
+    let site = files::read_if_exists(&path, CONFIGURATION_LIMIT)?.map(|text| (path, text));
+    let others = names_if_there(&monitor.templates())?;
+    template::choose(kind, site, &others.into_iter().map(OsString::into_vec).collect::<Vec<_>>())
+}
+
 /// A tree that is not mounted must not be created on the disk below its mount point (defect 24).
 fn check_mounted(monitor: &Monitor) -> Result<()> {
-    let bin = monitor.registry().parent().map(std::path::Path::to_path_buf).unwrap_or_default();
+    let bin = monitor.registry().parent().map(Path::to_path_buf).unwrap_or_default();
     for dir in [monitor.uploads(), monitor.services(), bin] {
         if !files::is_directory(&dir) {
             let dir = dir.display();
@@ -60,7 +125,7 @@ fn check_mounted(monitor: &Monitor) -> Result<()> {
     Ok(())
 }
 
-fn observe(monitor: &Monitor, request: &Request) -> Result<Observed> {
+fn observe(monitor: &Monitor, request: &Request, template: Template) -> Result<Observed> {
     check_within(monitor, request)?;
     let mut missing_directories = decide::directories(monitor, request);
     missing_directories.retain(|dir| !files::is_directory(dir));
@@ -70,6 +135,7 @@ fn observe(monitor: &Monitor, request: &Request) -> Result<Observed> {
         user: environment::user_name(),
         registry: files::read_if_exists(&monitor.registry(), REGISTRY_LIMIT)?,
         missing_directories,
+        template,
         service_conf_is_missing: files::facts(&service_conf)?.is_none(),
         member_list: files::read_if_exists(&monitor.member_list(&request.model), CONFIGURATION_LIMIT)?,
     })

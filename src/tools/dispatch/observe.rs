@@ -12,7 +12,7 @@ use crate::identity::Identity;
 use crate::layout::{Monitor, Service, Upload};
 use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind, MANIFEST_LIMIT};
 use crate::machine::trees::{self, Entry};
-use crate::machine::{clock, environment, versions};
+use crate::machine::{clock, configurations, environment, versions};
 use crate::names::ModelName;
 use crate::retention::Keep;
 use crate::tools::dispatch::ask;
@@ -101,22 +101,10 @@ impl<'a> Site<'a> {
         Ok(content.and_then(|bytes| Journal::parse(&bytes)))
     }
 
-    /// Every `config_*/service.conf`. legacy: dispatch.sh, `"$service"/config_*/service.conf`
+    /// Every `config_*/service.conf`.
     fn configurations(&self) -> Result<Vec<Configuration>> {
-        let mut configurations = Vec::new();
-        // For all of them together: there may be any number.
-        let mut left = CONFIGURATION_LIMIT;
-        for name in files::names_in(&self.service.dir)? {
-            if name.as_encoded_bytes().starts_with(b"config_") {
-                let path = self.service.dir.join(name).join("service.conf");
-                files::check_within(&self.service.dir, &path)?;
-                if let Some(bytes) = files::read_if_exists(&path, left)? {
-                    left -= bytes.len() as u64;
-                    configurations.push(Configuration { path, bytes });
-                }
-            }
-        }
-        Ok(configurations)
+        let read = configurations::of(&self.service)?.into_iter();
+        Ok(read.map(|(path, bytes)| Configuration { path, bytes }).collect())
     }
 
     /// The facts of fUpdateVersion, and the upload's entries for the copy.

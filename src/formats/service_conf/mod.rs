@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 
 use regex::bytes::{NoExpand, Regex};
 
+pub mod lint;
+
 /// The keys in the order in which dispatch.sh edits them.
 const KEYS: [&str; 3] = ["moduleversion", "modulepath", "moduleconfig"];
 

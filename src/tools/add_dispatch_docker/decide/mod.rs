@@ -8,7 +8,11 @@ use crate::formats::env_sh::EnvSh;
 use crate::formats::shell::Context;
 use crate::layout::Monitor;
 use crate::time::LocalTime;
-use crate::tools::add_dispatch_docker::cli::{MemberList, Request, Template};
+use crate::tools::add_dispatch_docker::cli::{Request, Service};
+
+pub mod template;
+
+use template::Template;
 
 /// What a registry begins with where there is none yet; the script would append to nothing, and its stanzas would not
 /// know their log file.
@@ -25,6 +29,8 @@ pub struct Observed {
     pub registry: Option<Vec<u8>>,
     /// Which of the model's directories are missing.
     pub missing_directories: Vec<PathBuf>,
+    /// What a service.conf is made from.
+    pub template: Template,
     /// Whether config_1/service.conf is missing.
     pub service_conf_is_missing: bool,
     /// The member list; `None` where it is missing.
@@ -73,17 +79,17 @@ pub fn decide(observed: &Observed, request: &Request, monitor: &Monitor) -> Resu
         observed.missing_directories.iter().cloned().map(Action::CreateDirectory).collect();
     let service_conf = monitor.service(model).dir.join("config_1/service.conf");
     if observed.service_conf_is_missing {
-        actions.push(Action::Write(service_conf.clone(), template(request.template).to_vec()));
+        let conf = template::service_conf(&observed.template, request)?;
+        actions.push(Action::Write(service_conf.clone(), conf));
     }
-    if let Some(list) = &request.member_list {
-        actions.extend(member_list(observed, list, monitor, request)?);
-    }
+    actions.extend(member_list(observed, monitor, request)?);
     if registered.is_none() {
         registry.append_stanza(model, &request.plugin, &observed.user);
         actions.push(Action::Write(registry_path.clone(), registry.render().to_vec()));
     }
+    let nothing_was_done = actions.is_empty();
     actions.push(Action::Say(match registered {
-        Some(line) if actions.is_empty() => {
+        Some(line) if nothing_was_done => {
             format!("{model} is registered already ({}:{line}); nothing was changed", registry_path.display())
         }
         Some(line) => {
@@ -92,34 +98,40 @@ pub fn decide(observed: &Observed, request: &Request, monitor: &Monitor) -> Resu
                 registry_path.display()
             )
         }
-        None => format!(
-            "registered {model}; now correct port, name, zk_group_id and zk_service_id in {} (manual, step 5)",
-            service_conf.display()
-        ),
+        None => format!("registered {model}"),
     }));
+    actions
+        .extend(about_service_conf(observed, request, &service_conf.display().to_string()).map(Action::Say));
     Ok(actions)
 }
 
-/// legacy: add_dispatch_docker.sh, the here-document of service.conf; its errors are corrected by hand, once.
-fn template(template: Template) -> &'static [u8] {
-    match template {
-        Template::Model => include_bytes!("templates/model.conf"),
+/// What is to be done about service.conf now.
+fn about_service_conf(observed: &Observed, request: &Request, path: &str) -> Option<String> {
+    let model = &request.model;
+    match (&request.service, observed.service_conf_is_missing) {
+        (Some(Service { port, zk_group_id, zk_service_id, zk_type_id, .. }), true) => Some(format!(
+            "{path}: port {port}, zk_group_id {zk_group_id}, zk_service_id {zk_service_id}, zk_type_id {zk_type_id}"
+        )),
+        (Some(_), false) => Some(format!(
+            "{path} was there and is not changed; see what is wrong with it: add_dispatch_docker --check {model}"
+        )),
+        (None, true) => Some(format!(
+            "now correct port, name, zk_group_id and zk_service_id in {path} (manual, step 5), then: add_dispatch_docker \
+             --check {model}"
+        )),
+        (None, false) => None,
     }
 }
 
 /// The member list with `members` and `moduleport` set; every other line of an existing one stays.
-fn member_list(
-    observed: &Observed,
-    list: &MemberList,
-    monitor: &Monitor,
-    request: &Request,
-) -> Result<Option<Action>> {
+fn member_list(observed: &Observed, monitor: &Monitor, request: &Request) -> Result<Option<Action>> {
+    let (Some(members), Some(service)) = (&request.members, &request.service) else { return Ok(None) };
     let path = monitor.member_list(&request.model);
     let source = observed.member_list.as_deref().unwrap_or_default();
     let context = Context { environment: &|_| None, now: &observed.now };
     let mut env = EnvSh::parse(source, &context).map_err(|refusal| refusal.in_file(&path))?;
-    let members = list.members.iter().map(|address| address.as_str()).collect::<Vec<_>>().join(",");
-    for (key, value) in [("members", members), ("moduleport", list.port.to_string())] {
+    let members = members.iter().map(|address| address.as_str()).collect::<Vec<_>>().join(",");
+    for (key, value) in [("members", members), ("moduleport", service.port.to_string())] {
         if env.get(key) != Some(value.as_bytes()) {
             env.set(key, value.as_bytes());
         }
