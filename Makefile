@@ -2,13 +2,13 @@
 CARGO ?= cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= /usr/local
-BINARIES = add_dispatch_docker rsync-push dispatch service_polling autoupdate-toggle
+BINARIES = add_dispatch_docker rsync-push dispatch service_polling autoupdate-toggle port-registry
 WRAPPERS = add_dispatch_docker.sh rsync.sh dispatch.sh service_polling.sh
 SKIPS = $(TARGET)/skips
 # A relative DESTDIR is relative to here.
 ROOT = $(if $(DESTDIR),$(abspath $(DESTDIR)))
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS = env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab manifest version
+FUZZ_TARGETS = env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab manifest port_table version
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-stop test check golden crash fuzz races network build install

@@ -74,6 +74,11 @@ impl Monitor {
         self.member_lists().join(format!("{model}.env.sh"))
     }
 
+    /// The table of ports and service ids, unless it is named otherwise.
+    pub fn port_table(&self) -> PathBuf {
+        self.member_lists().join("ports.md")
+    }
+
     /// The directory of the site's own templates of service.conf, `scripts/dispatch/conf/templates`.
     pub fn templates(&self) -> PathBuf {
         self.member_lists().join("templates")

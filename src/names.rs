@@ -85,6 +85,11 @@ name! {
 }
 
 name! {
+    /// What a service is called in the service discovery.
+    ServiceId, "service id"
+}
+
+name! {
     /// The file name of a shared library below `lib/`, for example `mblog_yellow.so`.
     SoName, "name of a .so file"
 }

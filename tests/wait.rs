@@ -14,6 +14,9 @@ fn runs(world: &World) -> Vec<(Command, &'static str)> {
     let tool = |tool, arguments: &[&str]| world.command(tool, Side::BINARY, arguments);
     let mut toggle = Command::new(env!("CARGO_BIN_EXE_autoupdate-toggle"));
     toggle.args(["disable", "--method", "crontab", "--file"]).arg(world.path("crontab"));
+    let mut ports = Command::new(env!("CARGO_BIN_EXE_port-registry"));
+    world.prepare(&mut ports, Tool::Add, Side::BINARY);
+    ports.args(["add", "17020", "other", "--file"]).arg(world.path("ports.md"));
     vec![
         (
             tool(Tool::Add, &["model", "other", "other"]),
@@ -26,6 +29,7 @@ fn runs(world: &World) -> Vec<(Command, &'static str)> {
         ),
         (tool(Tool::Poll, &[]), "member-127.0.0.11/watch/.service_polling.lock"),
         (toggle, ".crontab.lock"),
+        (ports, ".ports.md.lock"),
     ]
 }
 
@@ -40,6 +44,7 @@ fn every_binary_waits_for_its_lock_as_long_as_it_is_told() {
     world.member("127.0.0.11");
     world.write("member-127.0.0.11/workspace/bin/etc/service.conf", SERVICE_CONF);
     world.write("crontab", "* * * * * /watch/service_polling.sh\n");
+    world.write("ports.md", "| port | service id |\n|---|---|\n");
     for (mut command, lock) in runs(&world) {
         let held = Lock::take(&world.path(lock), Wait::No).unwrap();
         let refused = command.args(["--wait", "0"]).output().unwrap();

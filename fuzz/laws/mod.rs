@@ -8,6 +8,7 @@ use model_rollout::formats::crontab::{Crontab, PAUSED, State};
 use model_rollout::formats::dispatchserver_sh::{Registry, StanzaState, Step};
 use model_rollout::formats::env_sh::EnvSh;
 use model_rollout::formats::manifest::{Manifest, More};
+use model_rollout::formats::port_table::PortTable;
 use model_rollout::formats::rsyncd_conf::RsyncdConf;
 use model_rollout::formats::rsyncd_conf::access::{Meaning, Verdict};
 use model_rollout::formats::service_conf::lint::{About, lint};
@@ -26,7 +27,7 @@ mod sed;
 pub type Law = (&'static str, fn(&[u8]));
 
 /// Every law, by the name of its fuzz target and of its corpus.
-pub const ALL: [Law; 9] = [
+pub const ALL: [Law; 10] = [
     ("env_sh", env_sh),
     ("env_sh_as_dash", env_sh_as_dash),
     ("service_conf", service_conf),
@@ -35,6 +36,7 @@ pub const ALL: [Law; 9] = [
     ("rsyncd_conf", rsyncd_conf),
     ("crontab", crontab),
     ("manifest", manifest),
+    ("port_table", port_table),
     ("version", version),
 ];
 
@@ -336,6 +338,36 @@ pub fn manifest(text: &[u8]) {
             "{}",
             shown(path)
         );
+    }
+}
+
+/// The table of ports: a row that is added is read back, has no finding, and no other byte changes.
+pub fn port_table(text: &[u8]) {
+    let table = match PortTable::parse(text) {
+        Ok(table) => table,
+        Err(finding) => return check_findings(&[finding], text),
+    };
+    assert_eq!(shown(table.render()), shown(text));
+    check_findings(&table.findings(), text);
+    let is_free = |port: &Port| table.rows().iter().all(|row| row.port() != Some(*port));
+    let ports = ["17019", "1", "65535"].map(|port| Port::parse(port.as_bytes()));
+    for port in ports.into_iter().flatten().filter(is_free) {
+        let mut cells = vec!["a | b\\|".to_owned(); table.header().len()];
+        cells[table.columns().port] = port.to_string();
+        cells[table.columns().service_id] = "new-id".to_owned();
+        let mut longer = table.clone();
+        longer.insert(port, &cells).unwrap_or_else(|finding| panic!("{finding} of {}", shown(text)));
+        assert_eq!(
+            shared(text, longer.render()),
+            text.len(),
+            "{} became {}",
+            shown(text),
+            shown(longer.render())
+        );
+        let new = longer.rows().iter().find(|row| row.port() == Some(port)).expect("it was inserted");
+        let cells: Vec<Vec<u8>> = cells.into_iter().map(String::into_bytes).collect();
+        assert_eq!(new.cells, cells, "{}", shown(longer.render()));
+        assert_eq!(longer.rows().len(), table.rows().len() + 1, "{}", shown(longer.render()));
     }
 }
 

@@ -16,6 +16,7 @@ pub mod dispatchserver_sh;
 pub mod env_file;
 pub mod env_sh;
 pub mod manifest;
+pub mod port_table;
 pub mod rsyncd_conf;
 pub mod service_conf;
 pub mod service_control;
@@ -76,6 +77,11 @@ impl Finding {
     /// A finding about a line.
     pub fn new(line: usize, what: impl Into<String>, instead: impl Into<String>) -> Finding {
         Finding { line, what: what.into(), instead: instead.into() }
+    }
+
+    /// The finding as the error of a run that needed the file: `file:line: what; instead` (exit 2).
+    pub fn in_file(&self, file: &Path) -> Error {
+        Error::usage(format!("{}:{self}", file.display()))
     }
 }
 

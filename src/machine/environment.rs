@@ -53,6 +53,11 @@ fn mounted(name: &str, path: PathBuf) -> Result<PathBuf> {
     Err(Error::failed(format!("{path} is not a directory; mount it, or set {name} to where that tree is")))
 }
 
+/// `PORT_REGISTRY`: the file with the table of ports and service ids.
+pub fn port_registry() -> Option<PathBuf> {
+    root("PORT_REGISTRY")
+}
+
 /// The working directory.
 pub fn working_directory() -> Result<PathBuf> {
     std::env::current_dir().map_err(|e| Error::io("read the working directory", Path::new("."), &e))

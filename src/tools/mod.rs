@@ -16,6 +16,7 @@ use crate::machine::{processes, terminal};
 pub mod add_dispatch_docker;
 pub mod autoupdate_toggle;
 pub mod dispatch;
+pub mod port_registry;
 pub mod rsync_push;
 pub mod service_polling;
 

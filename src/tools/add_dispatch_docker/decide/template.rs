@@ -57,7 +57,7 @@ pub fn service_conf(template: &Template, request: &Request) -> Result<Vec<u8>> {
     let about = About { model: &request.model, versions: &[] };
     match lint::lint(&conf, &about).first() {
         None => Ok(conf),
-        Some(finding) => Err(Error::usage(format!("{}:{finding}", path.display()))),
+        Some(finding) => Err(finding.in_file(path)),
     }
 }
 
