@@ -15,6 +15,7 @@ packages_of() {
         cc) printf ' gcc libc6-dev' ;;
         c++) printf ' g++' ;;
         setpriv | setsid) printf ' util-linux' ;;
+        script) printf ' bsdutils' ;;
         # Named like their packages: rsync, dash, bash, cron, shellcheck, strace, ...
         *) printf ' %s' "$program" ;;
         esac

@@ -2,7 +2,7 @@
 //!
 //! How to find your way:
 //!
-//! - The words of the trade, each validated once: [`names`], [`ip_range`], [`version`], [`time`], [`identity`], [`digest`],
+//! - The words of the trade, each validated once: [`names`], [`ip_range`], [`version`], [`time`], [`identity`], [`digest`], [`diff`],
 //!   [`process`], [`daemon_answer`]; which versions are kept: [`retention`]; where every file lies: [`layout`]; what a person
 //!   reads when something is wrong: [`error`].
 //! - [`formats`]: the files of the system as documents. Bytes in, bytes out; no I/O.
@@ -12,6 +12,7 @@
 //! Imports run one way: `bin -> lib -> tools -> {formats, machine, words}`. docs/architecture.md says why.
 
 pub mod daemon_answer;
+pub mod diff;
 pub mod digest;
 pub mod error;
 pub mod formats;

@@ -11,6 +11,7 @@ mod crash;
 mod daemon;
 mod daemon_effect;
 mod demo;
+mod dry_run;
 mod golden;
 mod harness;
 mod harness_itself;

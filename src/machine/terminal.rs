@@ -1,15 +1,42 @@
 //! What people and log files see.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use crate::error::Exit;
+use crate::diff::{self, Kind, Line};
+use crate::error::{Exit, one_line};
 
 /// Prints a line to standard output. A reader that has gone away is not an error.
 pub fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Prints what would become of a file to standard output, so that `patch` can read it: byte for byte, unless that is a
+/// terminal, where it is coloured (not with `NO_COLOR`, see no-color.org) and control characters are shown escaped.
+pub fn show_diff(name: &str, old: Option<&[u8]>, new: &[u8]) {
+    let mut output = std::io::stdout().lock();
+    let is_set = |variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
+    let is_terminal = output.is_terminal();
+    let has_colour = is_terminal && !is_set("NO_COLOR");
+    for Line { kind, mut text } in diff::unified(name, old, new) {
+        if is_terminal {
+            text = one_line(&String::from_utf8_lossy(&text).replace('\t', "    ")).into_bytes();
+        }
+        let colour = match kind {
+            Kind::File => Some("1"),
+            Kind::Place => Some("36"),
+            Kind::Removed => Some("31"),
+            Kind::Added => Some("32"),
+            Kind::Kept => None,
+        };
+        if let Some(colour) = colour.filter(|_| has_colour) {
+            text = [format!("\x1b[{colour}m").as_bytes(), &text, b"\x1b[0m"].concat();
+        }
+        text.push(b'\n');
+        let _ = output.write_all(&text);
+    }
 }
 
 /// Prints one line to standard error, after the program's name.

@@ -1,4 +1,4 @@
-//! One module per binary. A tool never imports another tool.
+//! One module per binary. A tool never imports another tool. What several of them do in the same way is here, and in [`edit`].
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ use crate::machine::{processes, terminal};
 pub mod add_dispatch_docker;
 pub mod autoupdate_toggle;
 pub mod dispatch;
+pub mod edit;
 pub mod port_registry;
 pub mod rsync_push;
 pub mod service_polling;

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::formats::service_conf::lint::ZK_SCHEME;
 use crate::names::{Address, ModelName, PluginName, Port, TypeName, shown};
 use crate::tools::WaitOption;
+use crate::tools::edit::{DryRunOption, Mode};
 
 /// Registers a model on the monitor: creates its two directories and its stanza in dispatchserver.sh. Replaces
 /// add_dispatch_docker.sh. With --port its service.conf is complete; --check looks at the one that is there.
@@ -49,6 +50,8 @@ pub struct Cli {
     zk_type_id: Option<OsString>,
     #[command(flatten)]
     wait: WaitOption,
+    #[command(flatten)]
+    dry_run: DryRunOption,
 }
 
 /// What to do.
@@ -75,6 +78,8 @@ pub struct Request {
     pub members: Option<Vec<Address>>,
     /// How long to wait for another edit of the registry.
     pub wait: WaitOption,
+    /// Whether anything is written.
+    pub mode: Mode,
 }
 
 /// What a service.conf needs to be told.
@@ -117,7 +122,8 @@ impl Cli {
         let model = ModelName::parse(model.as_bytes())?;
         let service = self.port.as_ref().map(|port| self.service(port, &model)).transpose()?;
         let members = self.members.as_ref().map(addresses).transpose()?;
-        Ok(Task::Register(Request { kind, model, plugin: plugin_name, service, members, wait: self.wait }))
+        let (wait, mode) = (self.wait, self.dry_run.mode());
+        Ok(Task::Register(Request { kind, model, plugin: plugin_name, service, members, wait, mode }))
     }
 
     fn service(&self, port: &OsString, model: &ModelName) -> Result<Service> {

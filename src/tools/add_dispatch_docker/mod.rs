@@ -25,6 +25,7 @@ use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::locks::{Lock, Wait};
 use crate::machine::{clock, environment, terminal};
 use crate::names::{ModelName, TypeName};
+use crate::tools::edit::{self, Mode};
 
 mod cli;
 mod decide;
@@ -57,13 +58,16 @@ fn register(request: &Request) -> Result<()> {
     let monitor = Monitor { root: environment::monitor_root()? };
     check_mounted(&monitor)?;
     let template = find_template(&monitor, &request.kind)?;
-    let _lock = Lock::take(&layout::lock_of(&monitor.registry()), request.wait.or(LOCK_WAIT))?;
+    let _lock = match request.mode {
+        Mode::Write => Some(Lock::take(&layout::lock_of(&monitor.registry()), request.wait.or(LOCK_WAIT))?),
+        Mode::Show => None,
+    };
     let observed = observe(&monitor, request, template)?;
-    for action in decide::decide(&observed, request, &monitor)? {
-        log::debug!("{action:?}");
-        apply(&action)?;
+    let actions = decide::decide(&observed, request, &monitor)?;
+    match request.mode {
+        Mode::Write => actions.iter().try_for_each(apply),
+        Mode::Show => show(&actions),
     }
-    Ok(())
 }
 
 /// Prints what is wrong with each service.conf of a model. Nothing is printed when one of them cannot be read.
@@ -153,7 +157,24 @@ fn check_within(monitor: &Monitor, request: &Request) -> Result<()> {
     Ok(())
 }
 
+/// Shows what would be done; what would be said afterwards only where nothing would be done.
+fn show(actions: &[Action]) -> Result<()> {
+    let changes = actions.iter().any(|action| !matches!(action, Action::Say(_)));
+    for action in actions {
+        match action {
+            Action::CreateDirectory(path) => {
+                terminal::say(one_line(&format!("would create {}/", path.display())))
+            }
+            Action::Write(path, bytes) => edit::show(&files::followed(path), bytes)?,
+            Action::Say(_) if changes => {}
+            Action::Say(line) => terminal::say(one_line(line)),
+        }
+    }
+    Ok(())
+}
+
 fn apply(action: &Action) -> Result<()> {
+    log::debug!("{action:?}");
     match action {
         Action::CreateDirectory(path) => files::create_directories(path),
         Action::Write(path, bytes) => {

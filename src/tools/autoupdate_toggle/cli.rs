@@ -11,6 +11,7 @@ use crate::ip_range::IpRange;
 use crate::layout::{POLLER_CRONTAB, RSYNCD_CONF, SERVICE_MODULE};
 use crate::names::Port;
 use crate::tools::WaitOption;
+use crate::tools::edit::{DryRunOption, Mode};
 
 /// Turns automatic updates off for some members, and on again: on the monitor by the addresses that its rsync daemon
 /// denies (--method rsyncd), or on a member by its poller's crontab line (--method crontab). `daemon` starts and stops
@@ -47,6 +48,8 @@ pub struct Cli {
     file: Option<PathBuf>,
     #[command(flatten)]
     wait: WaitOption,
+    #[command(flatten)]
+    dry_run: DryRunOption,
 }
 
 /// The first word.
@@ -99,7 +102,7 @@ enum Method {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
     /// Turn updates off or on.
-    Updates(Verb, Request),
+    Updates(Verb, Request, Mode),
     /// Look after the daemon.
     Daemon(DaemonVerb, DaemonRequest),
 }
@@ -139,7 +142,10 @@ pub enum Request {
 impl Cli {
     /// Validates the arguments. Fails (exit 2) before any file is touched.
     pub fn request(self) -> Result<(Task, WaitOption)> {
-        let wait = self.wait;
+        let (wait, mode) = (self.wait, self.dry_run.mode());
+        if matches!(self.action, Typed::Status | Typed::Daemon) {
+            refuse("--dry-run", "disable and enable", (mode == Mode::Show).then_some(()))?;
+        }
         let verb = match self.action {
             Typed::Disable => Verb::Disable,
             Typed::Enable => Verb::Enable,
@@ -164,7 +170,7 @@ impl Cli {
             }
             None => return Err(Error::usage("--method rsyncd or --method crontab is needed")),
         };
-        Ok((Task::Updates(verb, request), wait))
+        Ok((Task::Updates(verb, request, mode), wait))
     }
 
     fn rsyncd(self, verb: Verb) -> Result<Request> {
@@ -237,13 +243,15 @@ mod tests {
         let ranges = vec![IpRange::parse(b"10.85.136.181").unwrap(), IpRange::parse(b"10.0.0.0/8").unwrap()];
         let rsyncd = |verb, ranges| {
             let (config, module) = ("/etc/rsyncd.conf".into(), b"datamining_service".to_vec());
-            Some(Task::Updates(verb, Request::Rsyncd { config, module, ranges, port: None }))
+            Some(Task::Updates(verb, Request::Rsyncd { config, module, ranges, port: None }, Mode::Write))
         };
         let typed = "t disable --method rsyncd --ip 10.85.136.181,10.0.0.0/8,10.85.136.181";
         assert_eq!(task(typed), rsyncd(Verb::Disable, ranges));
         assert_eq!(task("t status --method rsyncd"), rsyncd(Verb::Status, vec![]));
         let crontab = Request::Crontab { file: "/var/spool/cron/root".into() };
-        assert_eq!(task("t enable --method crontab"), Some(Task::Updates(Verb::Enable, crontab)));
+        let enable = |mode| Some(Task::Updates(Verb::Enable, crontab.clone(), mode));
+        assert_eq!(task("t enable --method crontab"), enable(Mode::Write));
+        assert_eq!(task("t enable --method crontab --dry-run"), enable(Mode::Show));
         let daemon = DaemonRequest { config: "/etc/rsyncd.conf".into(), pid_file: None, port: None };
         assert_eq!(task("t daemon restart"), Some(Task::Daemon(DaemonVerb::Restart, daemon)));
     }
@@ -266,6 +274,8 @@ mod tests {
             "t disable --method crontab --config x",
             "t disable --method crontab --module m",
             "t disable --method crontab --port 873",
+            "t status --method crontab --dry-run",
+            "t daemon stop --dry-run",
             "t status stop --method crontab",
             "t daemon",
             "t daemon kill",

@@ -3,7 +3,8 @@
 //! `--method rsyncd`, on the monitor: reads and writes the `hosts deny` of one module in /etc/rsyncd.conf. The daemon reads
 //! that file for every connection, so nothing is restarted. `--method crontab`, on a member: pauses and resumes the
 //! poller's one job in /var/spool/cron/root. `status` writes nothing. After an edit the daemon is asked, as each of the
-//! members whose address is this host's own, and an answer that is not the file's is a failure.
+//! members whose address is this host's own, and an answer that is not the file's is a failure. With `--dry-run` the edit is
+//! shown, and nobody is asked.
 //!
 //! `autoupdate-toggle daemon status|start|stop|restart`: the rsync daemon of a configuration. Reads its pid file and /proc,
 //! speaks to its port, signals no process that is not known to be that daemon, and removes a stale pid file.
@@ -15,11 +16,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::error::{Error, Result, one_line};
+use crate::error::Result;
 use crate::layout;
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::locks::{Lock, Wait};
 use crate::machine::{clock, terminal};
+use crate::tools::edit::{self, Mode};
 
 mod cli;
 mod daemon;
@@ -27,7 +29,7 @@ mod decide;
 mod observe;
 
 use cli::{Cli, DaemonRequest, DaemonVerb, Request, Task, Verb};
-use decide::{Action, Observed};
+use decide::Observed;
 
 const PROGRAM: &str = "autoupdate-toggle";
 
@@ -43,7 +45,7 @@ fn run(cli: Cli) -> Result<()> {
     let (task, wait) = cli.request()?;
     let wait = wait.or(LOCK_WAIT);
     match task {
-        Task::Updates(verb, request) => updates(verb, &request, wait),
+        Task::Updates(verb, request, mode) => updates(verb, &request, wait, mode),
         Task::Daemon(verb, request) => {
             let _lock = match verb {
                 DaemonVerb::Status => None,
@@ -56,19 +58,19 @@ fn run(cli: Cli) -> Result<()> {
     }
 }
 
-fn updates(verb: Verb, request: &Request, wait: Wait) -> Result<()> {
+fn updates(verb: Verb, request: &Request, wait: Wait, mode: Mode) -> Result<()> {
     let file = match request {
         Request::Rsyncd { config, .. } => config,
         Request::Crontab { file } => file,
     };
-    let _lock = match verb {
-        Verb::Status => None,
-        Verb::Disable | Verb::Enable => Some(lock(file, wait)?),
+    let _lock = match (verb, mode) {
+        (Verb::Status, _) | (_, Mode::Show) => None,
+        (Verb::Disable | Verb::Enable, Mode::Write) => Some(lock(file, wait)?),
     };
     let mut observed = Observed { file, source: files::read(file, CONFIGURATION_LIMIT)?, now: clock::now() };
-    for action in decide::decide(&observed, verb, request)? {
-        log::debug!("{action:?}");
-        apply(&action, file)?;
+    edit::apply(&decide::decide(&observed, verb, request)?, file, mode)?;
+    if mode == Mode::Show {
+        return Ok(());
     }
     if let (Verb::Disable | Verb::Enable, Request::Rsyncd { config, module, ranges, port }) = (verb, request)
     {
@@ -86,20 +88,4 @@ fn updates(verb: Verb, request: &Request, wait: Wait) -> Result<()> {
 fn lock(file: &Path, wait: Wait) -> Result<Lock> {
     files::read(file, CONFIGURATION_LIMIT)?;
     Lock::take(&layout::lock_of(file), wait)
-}
-
-fn apply(action: &Action, file: &Path) -> Result<()> {
-    match action {
-        Action::Replace(bytes) if bytes.len() as u64 > CONFIGURATION_LIMIT => {
-            let (file, size) = (file.display(), bytes.len());
-            Err(Error::failed(format!(
-                "{file}: it would have {size} bytes, more than is read here; edit it by hand"
-            )))
-        }
-        Action::Replace(bytes) => files::replace_atomically(file, bytes),
-        Action::Say(line) => {
-            terminal::say(one_line(line));
-            Ok(())
-        }
-    }
 }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::formats::port_table::is_cell;
 use crate::names::{ModelName, Port, ServiceId, shown};
 use crate::tools::WaitOption;
+use crate::tools::edit::{DryRunOption, Mode};
 
 /// The table of ports and service ids (manual, step 4.7): one Markdown table, kept by hand.
 #[derive(Debug, Parser)]
@@ -55,6 +56,8 @@ struct Added {
     file: FileOption,
     #[command(flatten)]
     wait: WaitOption,
+    #[command(flatten)]
+    dry_run: DryRunOption,
 }
 
 /// What to do with the table.
@@ -65,7 +68,7 @@ pub enum Task {
     /// Look for clashes.
     Check,
     /// Add a row.
-    Add(NewRow, WaitOption),
+    Add(NewRow, WaitOption, Mode),
 }
 
 /// A row that is to be added.
@@ -95,7 +98,7 @@ impl Cli {
                     model: model.transpose()?,
                     others: added.set.iter().map(column).collect::<Result<_>>()?,
                 };
-                Ok((Task::Add(row, added.wait), added.file.file))
+                Ok((Task::Add(row, added.wait, added.dry_run.mode()), added.file.file))
             }
         }
     }
@@ -123,7 +126,7 @@ mod tests {
     #[test]
     fn a_row_is_a_port_a_service_id_and_what_else_the_table_asks_for() {
         let typed = ["add", "17019", "mblog_yellow", "--set", "负责人= a | b=c ", "--file", "t.md"];
-        let (Task::Add(row, _), file) = task(&typed).unwrap() else { panic!() };
+        let (Task::Add(row, ..), file) = task(&typed).unwrap() else { panic!() };
         assert_eq!((row.port.number(), row.service_id.as_str(), row.model), (17019, "mblog_yellow", None));
         assert_eq!(row.others, [("负责人".to_owned(), "a | b=c".to_owned())]);
         assert_eq!(file, Some("t.md".into()));

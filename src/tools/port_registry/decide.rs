@@ -7,6 +7,7 @@ use crate::formats::Finding;
 use crate::formats::port_table::{PortTable, Row};
 use crate::names::{ModelName, Port, shown};
 use crate::tools::Found;
+use crate::tools::edit::Action;
 use crate::tools::port_registry::cli::NewRow;
 
 /// A service.conf of the monitor that names a port.
@@ -22,15 +23,6 @@ pub struct Use {
     pub port: Port,
     /// Its service id, if it registers itself.
     pub service_id: Option<Vec<u8>>,
-}
-
-/// One step. `apply` carries them out in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Replace the file.
-    Replace(Vec<u8>),
-    /// A line for the operator.
-    Say(String),
 }
 
 /// The table for people: its columns aligned.

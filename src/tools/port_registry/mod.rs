@@ -21,12 +21,13 @@ use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::locks::{Lock, Wait};
 use crate::machine::{configurations, environment, terminal};
 use crate::names::ModelName;
+use crate::tools::edit::{self, Mode};
 
 mod cli;
 mod decide;
 
 use cli::{Cli, NewRow, Task};
-use decide::{Action, Use};
+use decide::Use;
 
 const PROGRAM: &str = "port-registry";
 
@@ -54,28 +55,24 @@ fn run(cli: Cli) -> Result<()> {
             let (table, uses) = looked_at.map_err(super::unreadable)?;
             super::report(&decide::check(&file, &table, &uses), "about ports and service ids")
         }
-        Task::Add(row, wait) => add(&file, &row, wait.or(LOCK_WAIT)),
+        Task::Add(row, wait, mode) => add(&file, &row, wait.or(LOCK_WAIT), mode),
     }
 }
 
-fn add(file: &Path, row: &NewRow, wait: Wait) -> Result<()> {
+fn add(file: &Path, row: &NewRow, wait: Wait, mode: Mode) -> Result<()> {
     // No lock is left beside a file that is not there.
     table(file)?;
     let place = files::followed(file);
-    let _lock = Lock::take(&layout::lock_of(&place), wait)?;
+    let _lock = match mode {
+        Mode::Write => Some(Lock::take(&layout::lock_of(&place), wait)?),
+        Mode::Show => None,
+    };
     // A table that is kept elsewhere can be added to where there is no monitor.
     let uses = match monitor() {
         Ok(monitor) => uses(&monitor)?,
         Err(_) => Vec::new(),
     };
-    for action in decide::add(file, &table(file)?, row, &uses)? {
-        log::debug!("{action:?}");
-        match action {
-            Action::Replace(bytes) => files::replace_atomically(&place, &bytes)?,
-            Action::Say(line) => terminal::say(one_line(&line)),
-        }
-    }
-    Ok(())
+    edit::apply(&decide::add(file, &table(file)?, row, &uses)?, &place, mode)
 }
 
 fn monitor() -> Result<Monitor> {

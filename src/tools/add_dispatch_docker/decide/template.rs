@@ -118,6 +118,7 @@ mod tests {
     use crate::names::{ModelName, PluginName, Port};
     use crate::tools::WaitOption;
     use crate::tools::add_dispatch_docker::cli::Service;
+    use crate::tools::edit::Mode;
 
     fn request(with_port: bool) -> Request {
         let service = Service {
@@ -134,6 +135,7 @@ mod tests {
             service: with_port.then_some(service),
             members: None,
             wait: WaitOption::default(),
+            mode: Mode::Show,
         }
     }
 

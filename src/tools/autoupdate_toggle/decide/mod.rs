@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::ip_range::IpRange;
 use crate::time::LocalTime;
 use crate::tools::autoupdate_toggle::cli::{Request, Verb};
+use crate::tools::edit::Action;
 
 mod crontab;
 pub mod daemon;
@@ -21,15 +22,6 @@ pub struct Observed<'a> {
     pub source: Vec<u8>,
     /// Local time.
     pub now: LocalTime,
-}
-
-/// One step. `apply` carries them out in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Replace the file.
-    Replace(Vec<u8>),
-    /// A line for the operator.
-    Say(String),
 }
 
 /// The steps; on an error nothing is to be done.
