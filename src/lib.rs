@@ -2,8 +2,8 @@
 //!
 //! How to find your way:
 //!
-//! - The words of the trade, each validated once: [`names`], [`ip_range`], [`version`], [`time`], [`identity`], [`digest`], [`diff`],
-//!   [`process`], [`daemon_answer`]; which versions are kept: [`retention`]; where every file lies: [`layout`]; what a person
+//! - The words of the trade, each validated once: [`names`], [`ip_range`], [`version`], [`time`], [`identity`], [`digest`],
+//!   [`diff`], [`process`], [`daemon_answer`]; which versions are kept: [`retention`]; where every file lies: [`layout`]; what a person
 //!   reads when something is wrong: [`error`].
 //! - [`formats`]: the files of the system as documents. Bytes in, bytes out; no I/O.
 //! - [`machine`]: the only door to the outside: files, locks, processes, clock, network, terminal, rsync.

@@ -25,6 +25,9 @@ pub struct Use {
     pub service_id: Option<Vec<u8>>,
 }
 
+/// A column is made as wide as this for its texts, and no wider: a longer one pushes the rest of its row aside.
+const WIDEST: usize = 60;
+
 /// The table for people: its columns aligned.
 pub fn listing(table: &PortTable) -> Vec<String> {
     let text = |cells: &[Vec<u8>]| -> Vec<String> {
@@ -33,14 +36,17 @@ pub fn listing(table: &PortTable) -> Vec<String> {
     let lines: Vec<Vec<String>> = std::iter::once(text(table.header()))
         .chain(table.rows().iter().map(|row| text(&row.cells)))
         .collect();
-    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width_of =
-        |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| width(cell)).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width_of(column).unwrap_or(0)).collect();
+    let mut widths = vec![0; lines.iter().map(Vec::len).max().unwrap_or(0)];
+    for line in &lines {
+        for (widest, cell) in widths.iter_mut().zip(line) {
+            *widest = width(cell).min(WIDEST).max(*widest);
+        }
+    }
     let aligned = |line: &Vec<String>| {
-        let cells = line.iter().zip(&widths).map(|(cell, width_of_column)| {
-            format!("{cell}{}", " ".repeat(width_of_column.saturating_sub(width(cell))))
-        });
+        let cells = line
+            .iter()
+            .zip(&widths)
+            .map(|(cell, widest)| format!("{cell}{}", " ".repeat(widest.saturating_sub(width(cell)))));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     lines.iter().map(aligned).collect()
