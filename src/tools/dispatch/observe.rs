@@ -151,9 +151,16 @@ impl<'a> Site<'a> {
             bytes: trees::total_bytes(&entries),
             has_library: has_library(&entries, target),
             unpublishable: trees::first_unpublishable(&entries).map(|e| self.upload.dir.join(&e.path)),
-            free_bytes: files::free_bytes(&self.service.dir)?,
+            free_bytes: self.free_bytes()?,
         });
         Ok((facts, entries))
+    }
+
+    /// What the versions may still take. Their directory may be a disk of its own; before the first version it may be missing.
+    fn free_bytes(&self) -> Result<u64> {
+        let versions = self.service.versions();
+        let is_there = files::facts(&versions)?.is_some();
+        files::free_bytes(if is_there { &versions } else { &self.service.dir })
     }
 
     fn upload_manifest(&self) -> Result<UploadManifest> {
