@@ -12,6 +12,7 @@ FUZZ_TARGETS = env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchse
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-stop test check golden crash fuzz races network build install
+.PHONY: help demo demo-stop test check golden defects crash fuzz races build install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,10 @@ golden: ## binaries against scripts, a report per scenario (LEGACY=DIR: against 
 	@$(if $(LEGACY),$(if $(wildcard $(LEGACY)/*.sh),,$(error LEGACY=$(LEGACY): there is no script in that directory)))
 	@sh .ci/need.sh cargo rsync dash bash sed
 	@TMPDIR="$$(sh .ci/fast-tmp.sh)" LEGACY='$(if $(LEGACY),$(realpath $(LEGACY)))' $(CARGO) test --quiet --test suite -- --ignored --exact golden::report --nocapture --test-threads=1
+
+defects: ## the scripts' 26 defects, each shown with the script and with the binary, a table
+	@sh .ci/need.sh cargo rsync dash sed strace mount
+	@TMPDIR="$$(sh .ci/fast-tmp.sh)" $(CARGO) test --quiet --test suite -- --ignored --exact defects::report --nocapture --test-threads=1
 
 # A file system in memory: what is tried is the order of the calls, not the disk.
 crash: ## the release binaries killed before every call, and every call failing (some 40 minutes)

@@ -21,7 +21,7 @@ const OLD: &str = "20170101000000";
 
 /// What a member's service does when it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Manner {
+pub enum Manner {
     Serves(&'static str),
     /// Accepts the connection, and never says a word.
     Silent,
@@ -36,12 +36,12 @@ enum Manner {
 }
 
 /// The addresses of a fleet on loopback.
-fn addresses(count: usize) -> Vec<Ipv4Addr> {
+pub fn addresses(count: usize) -> Vec<Ipv4Addr> {
     (0..count).map(|n| Ipv4Addr::new(127, 1, (n / 250) as u8, (n % 250 + 1) as u8)).collect()
 }
 
 /// A fleet of services, all on one port; a member of the list that is not among them refuses the connection.
-fn fleet(members: Vec<(Ipv4Addr, Manner)>) -> u16 {
+pub fn fleet(members: Vec<(Ipv4Addr, Manner)>) -> u16 {
     let port = free_port();
     for (address, manner) in members {
         let listener = TcpListener::bind((address, port)).unwrap_or_else(|e| panic!("{address}:{port}: {e}"));
@@ -86,7 +86,7 @@ fn wait_for_its_end(stream: &mut TcpStream) -> std::io::Result<()> {
 }
 
 /// An upgrade to V that was announced; the members are asked as `settings` say.
-fn in_flight(world: &World, members: &[Ipv4Addr], settings: &str) {
+pub fn in_flight(world: &World, members: &[Ipv4Addr], settings: &str) {
     world.registered();
     world.uploaded(&format!("{V}\n"));
     world.published(V);

@@ -432,11 +432,11 @@ fn open_to_everybody(world: &World, except: &str) {
 }
 
 /// A small file system of its own, unmounted at the end.
-struct Tmpfs(std::path::PathBuf);
+pub struct Tmpfs(std::path::PathBuf);
 
 impl Tmpfs {
     /// Mounts one over a directory of the world; `None`, as a skip, where that is not permitted.
-    fn over(path: std::path::PathBuf, size: &str) -> Option<Tmpfs> {
+    pub fn over(path: std::path::PathBuf, size: &str) -> Option<Tmpfs> {
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o"])
             .arg(format!("size={size},mode=755"))

@@ -11,12 +11,12 @@ const OLD: &str = "20170101000000";
 const V: &str = "20180413192258";
 const NEXT: &str = "20180501000000";
 
-fn address(n: usize) -> String {
+pub fn address(n: usize) -> String {
     format!("127.0.0.{}", 10 + n)
 }
 
 /// So many members that serve the version before, a list that says `settings`, and a push that waits.
-fn fleet(world: &World, members: usize, settings: &str) {
+pub fn fleet(world: &World, members: usize, settings: &str) {
     world.registered();
     let list: Vec<String> = (1..=members).map(address).collect();
     for member in &list {
@@ -45,7 +45,7 @@ fn poll(world: &World, n: usize) {
 }
 
 /// The members that were restarted so far.
-fn restarted(world: &World) -> BTreeSet<String> {
+pub fn restarted(world: &World) -> BTreeSet<String> {
     let journal = world.journal_lines();
     let starts: Vec<String> =
         journal.iter().filter_map(|line| line.strip_prefix("start ")).map(str::to_owned).collect();

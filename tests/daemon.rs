@@ -1,4 +1,4 @@
-//! `autoupdate-toggle daemon` on real rsync daemons, beside the manual's `kill -9` (contract section 5, 14).
+//! `autoupdate-toggle daemon` on real rsync daemons; the manual's `kill -9` beside it is row 14 of tests/defects.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -14,18 +14,18 @@ use crate::harness::rsyncd::{Rsyncd, answers, quiet_port, runs};
 use crate::harness::wait_until;
 
 /// A process that has nothing to do with rsync.
-struct Foreign(Child);
+pub struct Foreign(Child);
 
 impl Foreign {
-    fn start() -> Foreign {
+    pub fn start() -> Foreign {
         Foreign(Command::new("sleep").arg("600").spawn().unwrap())
     }
 
-    fn pid(&self) -> i32 {
+    pub fn pid(&self) -> i32 {
         i32::try_from(self.0.id()).unwrap()
     }
 
-    fn survives(&mut self) -> bool {
+    pub fn survives(&mut self) -> bool {
         self.0.try_wait().unwrap().is_none()
     }
 }
@@ -38,7 +38,7 @@ impl Drop for Foreign {
 }
 
 /// The manual's way to stop the daemon; returns whether it succeeded.
-fn manual_stop(rsyncd: &Rsyncd) -> bool {
+pub fn manual_stop(rsyncd: &Rsyncd) -> bool {
     let line = "cat rsyncd.pid | xargs kill -9 && rm -rf rsyncd.pid";
     let shell =
         Command::new("sh").args(["-c", line]).current_dir(rsyncd.dir.path()).stderr(Stdio::null()).status();
@@ -102,25 +102,6 @@ fn a_daemon_of_the_manuals_command_is_stopped_and_restarted() {
     let ran = rsyncd.toggle("daemon restart");
     assert!(ran.stdout.contains("is not running") && ran.stdout.contains("started"), "{}", ran.stdout);
     assert_eq!(rsyncd.toggle("daemon status").code, Some(0));
-}
-
-/// Contract section 5, 14.
-#[test]
-fn the_manuals_kill_hits_whatever_the_pid_file_names_and_the_binary_refuses() {
-    need!("rsync", "xargs");
-    let rsyncd = Rsyncd::new();
-    let mut foreign = Foreign::start();
-    rsyncd.write_pid_file(format!("{}\n", foreign.pid()));
-    assert!(manual_stop(&rsyncd));
-    wait_until("legacy: the foreign process dies", || !runs(foreign.pid()));
-
-    foreign = Foreign::start();
-    rsyncd.write_pid_file(format!("{}\n", foreign.pid()));
-    let ran = rsyncd.toggle("daemon stop");
-    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
-    let said = format!("names pid {} (\u{201c}sleep 600\u{201d}), which is no rsync daemon", foreign.pid());
-    assert!(ran.stdout.contains("removed a stale pid file") && ran.stdout.contains(&said), "{}", ran.stdout);
-    assert!(foreign.survives() && !rsyncd.pid_file().exists());
 }
 
 #[test]

@@ -39,7 +39,8 @@ fn every_entry_names_a_test_that_is_there() {
         assert!(!named.is_empty(), "{heading}");
         for test in named {
             let (module, name) = test.rsplit_once("::").unwrap_or_else(|| panic!("{heading}: {test}"));
-            let file = project().join("tests").join(module.replace("::", "/")).with_extension("rs");
+            let path = project().join("tests").join(module.replace("::", "/"));
+            let file = if path.is_dir() { path.join("mod.rs") } else { path.with_extension("rs") };
             let source =
                 std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{test}: {}: {e}", file.display()));
             let is_there =

@@ -1,7 +1,5 @@
 //! One run at a time: the lock of every binary, taken by a real run that is held up.
 
-use std::process::Stdio;
-
 use crate::harness::parts::need;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF};
 use crate::harness::{Sandbox, Side, Tool, World, wait_until};
@@ -15,28 +13,6 @@ fn slow_member(world: &World) {
     let slow = b"service_stop='echo stop >> \"$JOURNAL\"; sleep 2'\n".to_vec();
     world.write(env, [world.read(env), slow].concat());
     world.write("member-127.0.0.11/workspace/bin/etc/service.conf", SERVICE_CONF);
-}
-
-#[test]
-fn a_second_run_does_not_disturb_the_first() {
-    need!("rsync", "dash");
-    let sandbox = Sandbox::new();
-    for (side, restarts) in [(Side::SCRIPT, 2), (Side::BINARY, 1)] {
-        let world = sandbox.world();
-        slow_member(&world);
-        let mut first = world.command(Tool::Poll, side, &[]).stdout(Stdio::null()).spawn().unwrap();
-        wait_until("the service is being stopped", || !world.journal_lines().is_empty());
-        // What is installed already is found equal: the script's second poll only disturbs before that.
-        world.write("member-127.0.0.11/workspace/bin/etc/service.conf", SERVICE_CONF);
-        let second = world.run(Tool::Poll, side, &[]);
-        assert!(first.wait().unwrap().success());
-        let stops = world.journal_lines().iter().filter(|line| *line == "stop").count();
-        assert_eq!(stops, restarts, "{side}");
-        if side == Side::BINARY {
-            assert_eq!(second.status, 75);
-            assert!(second.stderr.contains("is held by pid "), "{}", second.stderr);
-        }
-    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::harness::world::{MODEL, SERVICE_CONF};
 use crate::harness::{Sandbox, Side, Tool, World, wait_until};
 
 /// A stand-in for rsync, and a PATH in which it comes first.
-fn stand_in_for_rsync(world: &World, script: &str) -> String {
+pub fn stand_in_for_rsync(world: &World, script: &str) -> String {
     world.write_with_mode("stand-ins/rsync", format!("#!/bin/sh\n{script}\n"), 0o755);
     format!("{}:{}", world.path("stand-ins").display(), std::env::var("PATH").unwrap())
 }

@@ -6,9 +6,9 @@ use crate::harness::parts::need;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF, announced};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World};
 
-const NEW: &str = "20180413192258";
-const BEFORE: &str = "20170101000000";
-const OLD: [&str; 6] = [
+pub const NEW: &str = "20180413192258";
+pub const BEFORE: &str = "20170101000000";
+pub const OLD: [&str; 6] = [
     "20160101000000",
     "20160201000000",
     "20160301000000",
@@ -18,7 +18,7 @@ const OLD: [&str; 6] = [
 ];
 
 /// A monitor with years of versions, a push that waits, and two members.
-fn with_history(world: &World) {
+pub fn with_history(world: &World) {
     world.registered();
     for (n, version) in OLD.iter().chain([&BEFORE]).enumerate() {
         world.write(world.service(&format!("plugin/{version}/lib/{LIBRARY}")), "0123456789");
@@ -45,7 +45,7 @@ fn dispatched(world: &World, options: &[&str]) -> Outcome {
     world.run(Tool::Dispatch, Side::BINARY, &[&[MODEL, PREFIX, LIBRARY], options].concat())
 }
 
-fn confirmed(world: &World) {
+pub fn confirmed(world: &World) {
     for member in ["127.0.0.11", "127.0.0.12"] {
         world.reported(member, NEW);
     }

@@ -10,6 +10,7 @@ mod corpus;
 mod crash;
 mod daemon;
 mod daemon_effect;
+mod defects;
 mod demo;
 mod dry_run;
 mod golden;

@@ -1,4 +1,5 @@
-//! `autoupdate-toggle` on real files, beside the manual's commands, and against a real rsync daemon.
+//! `autoupdate-toggle` on real files and against a real rsync daemon; the manual's commands beside it are rows 12 to 14 of
+//! tests/defects.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -11,17 +12,17 @@ use tempfile::TempDir;
 
 use crate::harness::side::under_test;
 
-const JOB: &str =
+pub const JOB: &str =
     r#"* * * * * /bin/bash   /watch/service_polling.sh  >>/watch/log/polling-$(date +"\%Y\%m\%d").log 2>&1"#;
 
 /// A run of the binary: exit code, standard output, standard error.
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
-fn toggle(file: &Path, arguments: &str) -> Ran {
+pub fn toggle(file: &Path, arguments: &str) -> Ran {
     let option = if arguments.contains("crontab") { "--file" } else { "--config" };
     let output = Command::new(under_test(env!("CARGO_BIN_EXE_autoupdate-toggle")))
         .args(arguments.split(' '))
@@ -54,28 +55,34 @@ fn refused(file: &Path, arguments: &str, code: i32) -> String {
     ran.stderr
 }
 
-fn file_with(dir: &TempDir, content: &str) -> PathBuf {
+/// The job, another one that ends in its name, a remark with it, a blank line, a variable.
+pub fn a_busy_crontab() -> String {
+    let rest = "0 4 * * * /root/notservice_polling.sh.bak\n# service_polling.sh: ask before stopping it\n\nMAILTO=a\n";
+    format!("{JOB}\n{rest}")
+}
+
+pub fn file_with(dir: &TempDir, content: &str) -> PathBuf {
     let path = dir.path().join("file");
     fs::write(&path, content).unwrap();
     path
 }
 
-fn shell(line: &str, file: &Path) {
+/// Runs a line of the manual's; `$1` in it is the file.
+pub fn shell(line: &str, file: &Path) {
     let status = Command::new("sh").args(["-c", line, "sh"]).arg(file).status().unwrap();
     assert!(status.success(), "{line}");
 }
 
 /// An rsync daemon on loopback. Its modules `m` and `n` export the same directory; dropping it ends it by its pid.
-struct Daemon {
+pub struct Daemon {
     dir: TempDir,
     port: u16,
     process: Child,
 }
 
 impl Daemon {
-    fn start() -> Daemon {
-        let version = Command::new("rsync").arg("--version").output().expect("rsync is needed");
-        println!("{}", String::from_utf8_lossy(&version.stdout).lines().next().unwrap_or_default());
+    pub fn start() -> Daemon {
+        crate::harness::daemon::tell_version();
         let dir = tempfile::tempdir().unwrap();
         // The daemon of root serves as nobody.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -98,12 +105,12 @@ impl Daemon {
         panic!("the daemon does not listen on port {port}");
     }
 
-    fn conf(&self) -> PathBuf {
+    pub fn conf(&self) -> PathBuf {
         self.dir.path().join("rsyncd.conf")
     }
 
     /// Writes the configuration; `PATH` in it becomes the `path` of a module.
-    fn configure(&self, text: &str) {
+    pub fn configure(&self, text: &str) {
         let dir = self.dir.path().display();
         let text = text.replace("PATH", &format!("path = {dir}"));
         let global =
@@ -112,7 +119,7 @@ impl Daemon {
     }
 
     /// Whether the daemon admits a client that connects from an address.
-    fn admits(&self, address: &str, module: &str) -> bool {
+    pub fn admits(&self, address: &str, module: &str) -> bool {
         let output = Command::new("rsync")
             .arg(format!("--address={address}"))
             .arg(format!("rsync://127.0.0.1:{}/{module}/", self.port))
@@ -213,38 +220,6 @@ fn a_member_is_denied_and_admitted_again_without_a_restart() {
     }
 }
 
-/// Contract section 5, 12: the manual's line at the end of the file belongs to the last module, and the member upgrades.
-#[test]
-fn a_line_appended_to_rsyncd_conf_denies_in_the_wrong_module_and_the_binary_in_the_right_one() {
-    let daemon = Daemon::start();
-    let text = "[datamining_service]\nPATH\n[datamining_plugin]\nPATH\n";
-    let admitted =
-        || ["datamining_service", "datamining_plugin"].map(|module| daemon.admits("127.0.0.2", module));
-
-    daemon.configure(text);
-    shell(r#"echo "hosts deny = 127.0.0.2" >> "$1""#, &daemon.conf());
-    assert_eq!(admitted(), [true, false], "legacy");
-
-    daemon.configure(text);
-    toggled(&daemon.conf(), "disable --method rsyncd --ip 127.0.0.2");
-    assert_eq!(admitted(), [false, true]);
-}
-
-/// Contract section 5, 12: with a `hosts allow` that matches, the manual's line has no effect at all.
-#[test]
-fn a_deny_that_hosts_allow_overrides_is_refused_with_the_line() {
-    let daemon = Daemon::start();
-    let text = "[datamining_service]\nPATH\nhosts allow = 127.0.0.0/8\n";
-    daemon.configure(text);
-    shell(r#"echo "hosts deny = 127.0.0.2" >> "$1""#, &daemon.conf());
-    assert!(daemon.admits("127.0.0.2", "datamining_service"), "legacy");
-
-    daemon.configure(text);
-    let said = refused(&daemon.conf(), "disable --method rsyncd --ip 127.0.0.2", 1);
-    let place = format!("autoupdate-toggle: {}:7: hosts allow has 127.0.0.0/8", daemon.conf().display());
-    assert!(said.starts_with(&place), "{said}");
-}
-
 #[test]
 fn an_rsyncd_conf_that_cannot_be_edited_stays_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
@@ -271,21 +246,14 @@ fn an_rsyncd_conf_that_cannot_be_edited_stays_as_it_is() {
     assert!(!dir.path().join(".missing.lock").exists());
 }
 
-/// Contract section 5, 13: the manual's two `sed` commands take other jobs and every blank line along.
 #[test]
-fn the_manuals_sed_deletes_more_than_the_job_and_the_binary_pauses_only_it() {
+fn only_the_job_is_paused_and_resumed_and_only_once() {
     let dir = tempfile::tempdir().unwrap();
-    let rest = "0 4 * * * /root/notservice_polling.sh.bak\n# service_polling.sh: ask before stopping it\n\nMAILTO=a\n";
-    let text = format!("{JOB}\n{rest}");
-
-    let file = file_with(&dir, &text);
-    shell(r#"sed -i '/service_polling.sh/d' "$1" && sed -i '/^$/d' "$1""#, &file);
-    assert_eq!(fs::read_to_string(&file).unwrap(), "MAILTO=a\n", "legacy");
-
+    let text = a_busy_crontab();
     let file = file_with(&dir, &text);
     let said = toggled(&file, "disable --method crontab");
     assert_eq!(said, format!("{}:1: paused the poller (* * * * *); `enable` resumes it\n", file.display()));
-    let paused = format!("#autoupdate-toggle paused# {JOB}\n{rest}");
+    let paused = format!("#autoupdate-toggle paused# {text}");
     assert_eq!(fs::read_to_string(&file).unwrap(), paused);
     assert!(toggled(&file, "disable --method crontab").ends_with("nothing was changed\n"));
     assert_eq!(fs::read_to_string(&file).unwrap(), paused);

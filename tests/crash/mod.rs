@@ -23,7 +23,7 @@ mod found;
 mod instrument;
 mod kill;
 mod power;
-mod strace;
+pub mod strace;
 mod trial;
 
 /// How many of the places are tried.

@@ -82,12 +82,14 @@ pub fn check(scenario: &Scenario) {
 /// What every side leaves behind, the reference first.
 fn outcomes(scenario: &Scenario) -> Vec<(Side, Outcome)> {
     let sandbox = Sandbox::new();
-    let run = |side: Side| {
-        let world = sandbox.world();
-        (scenario.given)(&world);
-        (side, world.run(scenario.tool, side, scenario.arguments))
-    };
-    Side::ALL.into_iter().map(run).collect()
+    Side::ALL.into_iter().map(|side| (side, outcome_of(scenario, &sandbox, side))).collect()
+}
+
+/// What a side leaves behind.
+fn outcome_of(scenario: &Scenario, sandbox: &Sandbox, side: Side) -> Outcome {
+    let world = sandbox.world();
+    (scenario.given)(&world);
+    world.run(scenario.tool, side, scenario.arguments)
 }
 
 /// Whether the outcomes are as expected.
@@ -133,6 +135,13 @@ fn held(of: &str, expectation: fn(&Outcome), outcome: &Outcome) -> Result<(), St
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
         format!("what is expected does not hold {of}: {}", text.unwrap_or_default())
     })
+}
+
+/// What a side leaves behind in the scenario of a name (`dispatch::a_push_is_published`).
+pub fn left_by(name: &str, side: Side) -> Outcome {
+    let mut scenarios = every_scenario().into_iter();
+    let (_, scenario) = scenarios.find(|(other, _)| other == name).expect("there is such a scenario");
+    outcome_of(&scenario, &Sandbox::new(), side)
 }
 
 /// Every scenario, by its name.

@@ -43,7 +43,7 @@ impl Daemon {
 
     /// Starts a daemon with a configuration.
     pub fn start_with(dir: &Path, config: &str) -> Daemon {
-        VERSION.call_once(print_version);
+        tell_version();
         let path = dir.join("rsyncd.conf");
         std::fs::write(&path, config).unwrap();
         // Another test may take the free port before the daemon does: then once more with another one.
@@ -140,7 +140,11 @@ fn greeting(port: u16) -> Option<String> {
     String::from_utf8(text.to_vec()).ok()
 }
 
-/// Which rsync the tests ran against belongs into their log.
+/// Which rsync the tests ran against belongs into their log, once.
+pub fn tell_version() {
+    VERSION.call_once(print_version);
+}
+
 fn print_version() {
     use std::io::Write;
     let output = Command::new("rsync").arg("--version").output().expect("rsync starts");
