@@ -8,11 +8,10 @@ SKIPS = $(TARGET)/skips
 # A relative DESTDIR is relative to here.
 ROOT = $(if $(DESTDIR),$(abspath $(DESTDIR)))
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS = env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab manifest port_table version
+FUZZ_TARGETS = admitted env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab manifest port_table service_control version
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check golden crash fuzz races network build install
-.PHONY: help demo demo-stop test check golden defects crash fuzz races build install
+.PHONY: help demo demo-stop test check golden defects crash fuzz races network build install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +56,7 @@ crash: ## the release binaries killed before every call, and every call failing 
 	@if [ -w /dev/shm ]; then TMPDIR=/dev/shm; export TMPDIR; fi; \
 	MODEL_ROLLOUT_BINARIES="$$(realpath $(TARGET))/release" \
 	$(CARGO) test --quiet --test suite -- --include-ignored crash:: --nocapture --test-threads=2
+
 # Only nightly has the options that libFuzzer needs, unless RUSTC_BOOTSTRAP is set: so it works on stable, sanitizer included.
 fuzz: ## searches for texts that break a law: FUZZ_SECONDS=600 for each format, two at a time
 	@sh .ci/need.sh cargo c++ dash sed

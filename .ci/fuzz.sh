@@ -10,7 +10,11 @@ mkdir -p "$found" || exit 1
 
 if RUSTC_BOOTSTRAP=1 "${CARGO:-cargo}" fuzz run -O --debug-assertions "$law" "$found" "fuzz/corpus/$law" -- \
     -max_total_time="$seconds" -max_len=2048 -timeout=20 -print_final_stats=1 > "$log" 2>&1; then
-    echo "$law: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") texts in $seconds s, nothing found"
+    texts=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    echo "$law: $texts texts in $seconds s, nothing found"
+    if [ -n "${MODEL_ROLLOUT_FIGURES:-}" ]; then
+        printf 'fuzz executions, %s\t%s\n' "$law" "$texts" >> "$MODEL_ROLLOUT_FIGURES/figures.tsv"
+    fi
     exit 0
 fi
 echo "$law: a law is broken, or it could not be run; see $log:" >&2

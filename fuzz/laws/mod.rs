@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use model_rollout::formats::admitted::Admitted;
 use model_rollout::formats::crontab::{Crontab, PAUSED, State};
 use model_rollout::formats::dispatchserver_sh::{Registry, StanzaState, Step};
 use model_rollout::formats::env_sh::EnvSh;
@@ -13,6 +14,9 @@ use model_rollout::formats::rsyncd_conf::RsyncdConf;
 use model_rollout::formats::rsyncd_conf::access::{Meaning, Verdict};
 use model_rollout::formats::service_conf::lint::{About, lint};
 use model_rollout::formats::service_conf::{Announcement, announce, announces, value};
+use model_rollout::formats::service_control::{
+    Call, ServiceControlParam, read_call, read_reply, refusal, reply,
+};
 use model_rollout::formats::shell::Context;
 use model_rollout::formats::{Finding, Refusal};
 use model_rollout::ip_range::IpRange;
@@ -27,7 +31,8 @@ mod sed;
 pub type Law = (&'static str, fn(&[u8]));
 
 /// Every law, by the name of its fuzz target and of its corpus.
-pub const ALL: [Law; 10] = [
+pub const ALL: [Law; 12] = [
+    ("admitted", admitted),
     ("env_sh", env_sh),
     ("env_sh_as_dash", env_sh_as_dash),
     ("service_conf", service_conf),
@@ -37,6 +42,7 @@ pub const ALL: [Law; 10] = [
     ("crontab", crontab),
     ("manifest", manifest),
     ("port_table", port_table),
+    ("service_control", service_control),
     ("version", version),
 ];
 
@@ -338,6 +344,30 @@ pub fn manifest(text: &[u8]) {
             "{}",
             shown(path)
         );
+    }
+}
+
+/// Who may take a version: what is read is written again, and means the same; what is refused is refused with its line.
+pub fn admitted(text: &[u8]) {
+    let admitted = match Admitted::parse(text) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return check_refusal(&refusal, text),
+    };
+    assert_eq!(Admitted::parse(&admitted.render()).as_ref(), Ok(&admitted), "{}", shown(text));
+    assert!(admitted.members.iter().all(|member| !admitted.holds_back(&admitted.version, member)));
+}
+
+/// What a service and its client say to each other: nothing that comes over the network breaks either, and what was
+/// understood of a call is repeated in the reply.
+pub fn service_control(message: &[u8]) {
+    if let Ok(result) = read_reply(message) {
+        let call =
+            Call { method: "control".to_owned(), sequence_number: 1, param: ServiceControlParam::default() };
+        let again = reply(&call, &result).expect("what was read can be written");
+        assert_eq!(read_reply(&again).expect("what was written can be read"), result, "{}", shown(message));
+    }
+    if let Ok(call) = read_call(message) {
+        assert!(read_reply(&refusal(&call).expect("a refusal can be written")).is_err());
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::crash::cases::{self, Case};
 use crate::crash::strace::Call;
 use crate::crash::trial::{Bench, Disturbance, Trial};
-use crate::crash::{Extent, need_tracing, tell};
+use crate::crash::{Extent, count, need_tracing, tell};
 
 /// The errors that a call can end with, beyond those which say that a path is or is not there.
 fn errors_of(call: &Call, of_directory: bool) -> &'static [&'static str] {
@@ -119,6 +119,7 @@ pub fn failed_everywhere(case: &Case, extent: Extent) -> Vec<String> {
             begun.elapsed().as_secs()
         ),
     );
+    count(extent, "errors injected", places.len(), problems.len());
     problems
 }
 

@@ -3,7 +3,7 @@
 
 use crate::crash::cases::{self, Case};
 use crate::crash::trial::{Bench, Disturbance};
-use crate::crash::{Extent, need_tracing, tell};
+use crate::crash::{Extent, count, need_tracing, tell};
 
 /// Kills a case at its places; returns what was wrong.
 pub fn killed_everywhere(case: &Case, extent: Extent) -> Vec<String> {
@@ -47,6 +47,7 @@ pub fn killed_everywhere(case: &Case, extent: Extent) -> Vec<String> {
             begun.elapsed().as_secs()
         ),
     );
+    count(extent, "points killed", points.len() + rsync_points.len(), problems.len());
     problems
 }
 

@@ -26,6 +26,8 @@ mod power;
 pub mod strace;
 mod trial;
 
+use crate::harness::figures;
+
 /// How many of the places are tried.
 #[derive(Debug, Clone, Copy)]
 pub enum Extent {
@@ -51,6 +53,14 @@ pub fn tell(extent: Extent, line: &str) {
     match extent {
         Extent::All => drop(std::io::stderr().write_all(format!("{line}\n").as_bytes())),
         Extent::Sample(_) => println!("{line}"),
+    }
+}
+
+/// Keeps how many places were tried, where all of them were.
+pub fn count(extent: Extent, what: &str, places: usize, losses: usize) {
+    if let Extent::All = extent {
+        figures::record(what, places);
+        figures::record("losses", losses);
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::crash::cases;
 use crate::crash::durability::violations;
 use crate::crash::{need_tracing, strace, trial};
+use crate::harness::figures;
 
 /// Whether others read a path, or the next run does: all but dot files, what is fetched for a moment, logs, and the list
 /// of calls that the stand-ins write.
@@ -23,7 +24,7 @@ fn is_published(root: &str, path: &str) -> bool {
 fn whatever_is_published_outlives_a_power_cut() {
     need_tracing!();
     let trace = format!("{},execve,clone,clone3,fork,vfork", strace::trace_option());
-    let mut problems = Vec::new();
+    let (mut problems, mut traced) = (Vec::new(), 0);
     for case in cases::all() {
         let (calls, root) = trial::traced_run(&case, &["-f", "-e", &trace]);
         let names = calls.iter().filter(|call| {
@@ -36,6 +37,9 @@ fn whatever_is_published_outlives_a_power_cut() {
         let found = violations(&calls[1..], &root, &|path| is_published(&root, path));
         problems.extend(found.into_iter().map(|problem| format!("{}: {problem}", case.name)));
         println!("power: {}: {calls_of_world} calls, {names} names", case.name);
+        traced += 1;
     }
+    figures::record("runs traced for a power cut", traced);
+    figures::record("losses", problems.len());
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }

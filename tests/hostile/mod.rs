@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::harness::parts::need;
 use crate::harness::side::under_test;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX};
-use crate::harness::{Sandbox, Side, Tool, World};
+use crate::harness::{Sandbox, Side, Tool, World, figures};
 
 mod content;
 mod kinds;
@@ -333,6 +333,8 @@ fn check(about: &str, cases: Vec<Case>) {
         slowest = slowest.max((begun.elapsed(), case.what));
     }
     println!("{count} hostile cases of {about}; the slowest took {:?}: {}", slowest.0, slowest.1);
+    figures::record("hostile inputs", count);
+    figures::record("losses", problems.len());
     assert!(problems.is_empty(), "{} of {count}:\n{}", problems.len(), problems.join("\n\n"));
 }
 

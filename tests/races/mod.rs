@@ -10,8 +10,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::harness::Sandbox;
 use crate::harness::parts::need;
+use crate::harness::{Sandbox, figures};
 use plan::Plan;
 
 mod fleet;
@@ -98,6 +98,8 @@ fn nothing_is_lost_or_torn_in_some_hundred_interleavings() {
     let begun = Instant::now();
     let tally = explore(0..150, 1);
     report(&tally, begun);
+    figures::record("interleavings", usize::try_from(tally.by_mixture.values().sum::<u64>()).unwrap());
+    figures::record("losses", tally.failures.len());
     assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
 }
 
@@ -113,5 +115,7 @@ fn nothing_is_lost_or_torn_in_ten_thousand_interleavings() {
     let begun = Instant::now();
     let tally = explore(seeds, 20);
     report(&tally, begun);
+    figures::record("interleavings", usize::try_from(tally.by_mixture.values().sum::<u64>()).unwrap());
+    figures::record("losses", tally.failures.len());
     assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
 }
