@@ -43,37 +43,19 @@ pub struct Rollout<'a> {
 }
 
 impl Rollout<'_> {
-    /// The manual's first part: registers the model, and corrects the generated service.conf.
+    /// The manual's first part: registers the model, and sees that its service.conf needs no correction.
     pub fn register(&self) -> Result<()> {
         let (members, port) = (self.fleet.addresses(), self.fleet.model_port.to_string());
-        let arguments = ["model", MODEL, MODEL, "--members", &members, "--port", &port];
+        self.add_dispatch_docker(&["model", MODEL, MODEL, "--members", &members, "--port", &port])?;
+        self.add_dispatch_docker(&["--check", MODEL])
+    }
+
+    fn add_dispatch_docker(&self, arguments: &[&str]) -> Result<()> {
         let mut command = self.binary("add_dispatch_docker");
         command.args(arguments).env("MONITOR_ROOT", &self.fleet.monitor.root);
         let shown = format!("add_dispatch_docker {}", arguments.join(" "));
         let said = self.run(MONITOR, &shown, command, &self.log("monitor.log"))?;
         self.timeline.outcome(&said);
-        self.correct_service_conf()
-    }
-
-    /// The manual's step 5: the generated service.conf has errors, which an operator corrects by hand, once.
-    fn correct_service_conf(&self) -> Result<()> {
-        let path = self.fleet.monitor.services().join(MODEL).join("config_1/service.conf");
-        let edits = [
-            ("port=maxport", format!("port={}", self.fleet.model_port)),
-            ("name=svc_name", format!("name={MODEL}")),
-            ("zk_service_id=svc_name", format!("zk_service_id={MODEL}")),
-        ];
-        self.timeline.command(MONITOR, "(by hand) edit config_1/service.conf");
-        let mut text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        for (wrong, right) in &edits {
-            let at_line_start = format!("\n{wrong}\n");
-            if !text.contains(&at_line_start) {
-                return Err(Problem::Failed(format!("{}: no line {wrong} to correct", path.display())));
-            }
-            text = text.replace(&at_line_start, &format!("\n{right}\n"));
-        }
-        file(&path, &text)?;
-        self.timeline.outcome(&edits.map(|(_, right)| right).join(", "));
         Ok(())
     }
 
