@@ -1,7 +1,10 @@
 //! What a run started ends with it.
 
+use std::ffi::OsString;
 use std::process::Stdio;
+use std::time::Duration;
 
+use model_rollout::machine::processes::{TimeLimits, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -69,4 +72,12 @@ fn what_a_part_of_rsync_writes_after_its_poll_died_is_in_no_version() {
     let version = world.path(format!("member-127.0.0.11/workspace/plugin/{MODEL}/20180413192258"));
     assert!(version.join("success").is_file(), "it is complete");
     assert!(!version.join("late").exists());
+}
+
+#[test]
+fn a_program_that_reads_for_ever_is_ended_when_its_time_is_up() {
+    let reads_for_ever = ["if=/dev/zero", "of=/dev/null"].map(OsString::from);
+    let limits = TimeLimits { total: Duration::from_secs(2), silence: Some(Duration::from_secs(1)) };
+    let refused = run("dd", &reads_for_ever, b"", limits).unwrap_err();
+    assert_eq!(refused.to_string(), "dd was still running after 2 s and was killed");
 }
