@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 600
 FUZZ_TARGETS = admitted env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab manifest port_table service_control version
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check golden defects crash fuzz races network build install
+.PHONY: help demo demo-stop test check golden defects crash fuzz races network reliability build install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,13 @@ network: ## the release binaries over a line that is cut, or held, at 900 places
 	@$(CARGO) build --release --bins
 	@TMPDIR="$$(sh .ci/fast-tmp.sh)" MODEL_ROLLOUT_BINARIES="$$(realpath $(TARGET))/release" \
 	$(CARGO) test --test suite -- network:: --include-ignored --nocapture --test-threads=1
+
+# The figures are those of one run from its beginning.
+reliability: ## all of the above, and docs/reliability.md with its figures (some two hours)
+	@rm -rf $(TARGET)/figures && mkdir -p $(TARGET)/figures
+	@MODEL_ROLLOUT_FIGURES="$$(realpath $(TARGET))/figures"; export MODEL_ROLLOUT_FIGURES; \
+	$(MAKE) defects crash races network fuzz && $(MAKE) test ARGS='--test suite hostile::'
+	@sh .ci/reliability.sh $(TARGET)/figures/figures.tsv docs/reliability.md
 
 build: ## the release binaries, in target/release
 	$(CARGO) build --release --bins
