@@ -1,11 +1,11 @@
 #!/bin/sh
-# need.sh PROGRAM...: sees that programs are there. As root on Debian it installs the packages of those that are missing;
+# need.sh PROGRAM...: sees that programs are there (what is no program is named by its path). As root on Debian it installs the packages of those that are missing;
 # otherwise it prints one line that says what to install, and ends with 1. Silent when nothing is missing.
 PATH=$PATH:/usr/sbin:/sbin
 
 missing_of() {
     for program in "$@"; do
-        command -v "$program" > /dev/null 2>&1 || printf ' %s' "$program"
+        command -v "$program" > /dev/null 2>&1 || [ -e "$program" ] || printf ' %s' "$program"
     done
 }
 
@@ -14,6 +14,8 @@ packages_of() {
         case $program in
         cc) printf ' gcc libc6-dev' ;;
         c++) printf ' g++' ;;
+        java) printf ' default-jre-headless' ;;
+        */zookeeper.jar) printf ' libzookeeper-java' ;;
         setpriv | setsid) printf ' util-linux' ;;
         script) printf ' bsdutils' ;;
         # Named like their packages: rsync, dash, bash, cron, shellcheck, strace, ...

@@ -14,6 +14,7 @@
 pub mod daemon_answer;
 pub mod diff;
 pub mod digest;
+pub mod discovery;
 pub mod error;
 pub mod formats;
 pub mod identity;

@@ -94,6 +94,11 @@ name! {
     SoName, "name of a .so file"
 }
 
+name! {
+    /// A name in service discovery: its group, its service, its type, and the source that asks.
+    DiscoveryName, "name in service discovery"
+}
+
 impl PluginName {
     /// The library's file name.
     pub fn so_name(&self) -> String {

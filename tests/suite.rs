@@ -12,6 +12,7 @@ mod daemon;
 mod daemon_effect;
 mod defects;
 mod demo;
+mod discovery;
 mod dry_run;
 mod golden;
 mod harness;

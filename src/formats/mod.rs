@@ -12,6 +12,7 @@ use crate::error::Error;
 
 pub mod admitted;
 pub mod crontab;
+pub mod discovery_answer;
 pub mod dispatchserver_sh;
 pub mod env_file;
 pub mod env_sh;

@@ -19,6 +19,7 @@ pub mod dispatch;
 pub mod edit;
 pub mod port_registry;
 pub mod rsync_push;
+pub mod service_discovery;
 pub mod service_polling;
 
 /// The outer shell of every binary: reads the arguments, runs the tool, prints its error as one line on standard error,

@@ -6,6 +6,7 @@
 //! - [`rsyncd`]: a daemon as an operator has it, with a configuration, a pid file and `autoupdate-toggle`.
 //! - [`world`]: one monitor, one deploy directory, members; built anew for every run, always at the same path.
 //! - [`side`]: who does a step: a script under a shell, or a binary in a locale.
+//! - [`zookeeper`]: a real ZooKeeper on a loopback port of its own.
 //! - [`outcome`]: what a run left: exit status, tree, journal; and how two of them differ.
 
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ pub mod parts;
 pub mod rsyncd;
 pub mod side;
 pub mod world;
+pub mod zookeeper;
 
 pub use outcome::Outcome;
 pub use side::{Side, Tool};

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Where a program is, by PATH.
+/// Where a program is, by PATH; a part that is no program is named by its path.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
@@ -33,7 +33,7 @@ pub fn skip(reason: &str) {
 
 /// Ends the test as skipped when a program is missing.
 macro_rules! need {
-    ($($program:literal),+) => {
+    ($($program:expr),+) => {
         if !$crate::harness::parts::are_there(&[$($program),+]) {
             return;
         }

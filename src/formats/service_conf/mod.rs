@@ -67,6 +67,25 @@ pub fn value<'a>(source: &'a [u8], key: &str) -> Option<&'a [u8]> {
     key_lines(source, key).first().map(|line| &source[line.value.clone()])
 }
 
+/// A key's value in a section, for example `zk_addr` in `[monitor]`, up to white space or a remark, and its line from 1. The
+/// first that is not empty counts.
+pub fn value_in<'a>(source: &'a [u8], section: &str, key: &str) -> Option<(&'a [u8], usize)> {
+    let header = format!("[{section}]");
+    let mut is_inside = false;
+    for (line, range) in (1..).zip(lines(source)) {
+        let text = &source[range];
+        if text.trim_ascii().starts_with(b"[") {
+            is_inside = text.trim_ascii().starts_with(header.as_bytes());
+        } else if is_inside && let Some((value, _)) = value_of(text, key) {
+            let value = text[value].split(|b| *b == b'#').next().unwrap_or_default();
+            if !value.is_empty() {
+                return Some((value, line));
+            }
+        }
+    }
+    None
+}
+
 /// A line `key = value`, by byte offsets.
 struct KeyLine {
     /// Where the line begins.
@@ -225,6 +244,14 @@ mod tests {
         let expected =
             "[other]\nmodulepath = a\n[module]\nmodulepath = /p/V/lib/m.so\n[more]\nmodulepath = c\n";
         assert_eq!(announced(&format!("{source}{REST}")), format!("{expected}{REST_ANNOUNCED}"));
+    }
+
+    #[test]
+    fn a_key_of_a_section_has_a_value_and_a_line() {
+        let source = b"[common]\nzk_addr=other\n[monitor] # zk\n#zk_addr=old\nzk_addr =\n\tzk_addr = zk://a:1# \xd6\xd0\n[x]\nzk_id=1\n";
+        assert_eq!(value_in(source, "monitor", "zk_addr"), Some((&b"zk://a:1"[..], 6)));
+        assert_eq!(value_in(source, "monitor", "zk_id"), None);
+        assert_eq!(value_in(b"", "monitor", "zk_addr"), None);
     }
 
     #[test]
