@@ -196,13 +196,6 @@ const CASES: &[Case] = &[
         1,
         "online/data holds no file",
     ),
-    (
-        Tool::Push,
-        &["update"],
-        |w| w.write("deploy/online/success", "20990101000000\n"),
-        1,
-        "earlier than the previous push 20990101000000",
-    ),
     (Tool::Push, &["update"], unreachable, 1, "check that the daemon runs there"),
     (
         Tool::Push,

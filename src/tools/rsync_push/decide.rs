@@ -139,10 +139,10 @@ pub fn decide(
     };
     let libraries = libraries(release, settings)?;
     let data_names = data_names(data)?;
-    let (version, wait) = version(observed)?;
+    let (version, wait_or_warning) = version(observed)?;
 
     let mut actions = vec![Action::CheckMonitor];
-    actions.extend(wait);
+    actions.extend(wait_or_warning);
     actions.extend(backups(observed, source, &version));
     if source == Source::Deploy {
         for (from, to) in [("release", "online/lib"), ("data", "online/data")] {
@@ -235,26 +235,27 @@ fn skipped(directory: &Directory) -> impl Iterator<Item = String> {
 }
 
 /// Local time; one second later when the previous push was made within this second, or began and died in it and left a
-/// backup, so that no version is used twice.
+/// backup, so that no version is used twice. A clock that went back is worth a warning; as with the script, the push is made.
 fn version(observed: &Observed) -> Result<(Version, Option<Action>)> {
     let clock = |time: &LocalTime| {
         time.version().ok_or_else(|| Error::failed("the clock shows no year of four digits; set it"))
     };
     let now = clock(&observed.now)?;
     let previous = observed.previous.as_ref().and_then(Option::as_ref);
-    match previous.filter(|previous| previous.as_str().len() == 14 && **previous > now) {
-        Some(previous) => Err(Error::failed(format!(
-            "the clock shows {now}, earlier than the previous push {previous}; set the clock, or remove online/success"
-        ))),
-        None if previous == Some(&now) || observed.backups.contains(&format!("bak-{now}").into()) => {
-            let later = LocalTime {
-                instant: observed.now.instant + chrono::TimeDelta::seconds(1),
-                zone: observed.now.zone.clone(),
-            };
-            Ok((clock(&later)?, Some(Action::WaitForNextSecond)))
-        }
-        None => Ok((now, None)),
+    if previous == Some(&now) || observed.backups.contains(&format!("bak-{now}").into()) {
+        let later = LocalTime {
+            instant: observed.now.instant + chrono::TimeDelta::seconds(1),
+            zone: observed.now.zone.clone(),
+        };
+        return Ok((clock(&later)?, Some(Action::WaitForNextSecond)));
     }
+    let later = previous.filter(|previous| previous.as_str().len() == 14 && **previous > now);
+    let warning = later.map(|previous| {
+        Action::Warn(format!(
+            "the clock shows {now}, earlier than the previous push {previous}; pushed all the same, look at the clock"
+        ))
+    });
+    Ok((now, warning))
 }
 
 /// legacy: rsync.sh, 2. The first push has nothing to back up.
@@ -360,15 +361,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_went_back_is_an_error() {
+    fn a_clock_that_went_back_is_said_and_the_push_is_made() {
         let mut observed = observed();
         observed.previous = Some(Version::announced_in(b"20180413202258"));
-        assert!(
-            decide(&observed, &settings(), None, Extraneous::Stay)
-                .unwrap_err()
-                .to_string()
-                .contains("earlier than the previous push")
-        );
+        let actions = decide(&observed, &settings(), None, Extraneous::Stay).unwrap();
+        assert_eq!(version_written(&actions), "20180413192258");
+        let warned =
+            |action: &Action| matches!(action, Action::Warn(line) if line.contains("look at the clock"));
+        assert!(actions.iter().any(warned));
     }
 
     #[test]

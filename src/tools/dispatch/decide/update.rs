@@ -267,7 +267,7 @@ fn expected(
         Ordering::Equal => Ok(Some(manifest.clone())),
         Ordering::Greater => Err(Error::failed(format!(
             "{}: the push of {} has replaced files of {version} and was not completed, so nothing is published; \
-             let it end, or push again",
+             let it end, or push again with rsync-push (a script's push from a host with a slow clock looks like this, too)",
             target.model, manifest.version
         ))),
     }
