@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 600
 FUZZ_TARGETS = admitted env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab manifest port_table service_control version
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check golden defects crash fuzz races network reliability build install
+.PHONY: help demo demo-stop test check golden defects crash fuzz races network reliability bench bench-quick build install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,16 @@ reliability: ## all of the above, and docs/reliability.md with its figures (some
 	@MODEL_ROLLOUT_FIGURES="$$(realpath $(TARGET))/figures"; export MODEL_ROLLOUT_FIGURES; \
 	$(MAKE) defects crash races network fuzz && $(MAKE) test ARGS='--test suite hostile::'
 	@sh .ci/reliability.sh $(TARGET)/figures/figures.tsv docs/reliability.md
+
+bench: ## the binaries beside what they replace; writes docs/benchmarks.md (under 15 minutes)
+	@sh .ci/need.sh cargo dash rsync
+	@$(CARGO) build --release --bins --example bench
+	@$(TARGET)/release/examples/bench --work $(TARGET)/bench --scripts legacy-scripts --docs docs
+
+bench-quick: ## the same with smaller trees; writes nothing (under 2 minutes)
+	@sh .ci/need.sh cargo dash rsync
+	@$(CARGO) build --release --bins --example bench
+	@$(TARGET)/release/examples/bench --work $(TARGET)/bench --scripts legacy-scripts --quick
 
 build: ## the release binaries, in target/release
 	$(CARGO) build --release --bins
