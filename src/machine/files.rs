@@ -256,10 +256,17 @@ fn keep_owner(file: &File, original: &fs::Metadata) -> std::io::Result<()> {
     }
 }
 
-/// Gives a path a mode, whatever the umask.
+/// Gives a path a mode, whatever the umask. A link that somebody has put in its place is not followed: that is an error.
 pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    open_without_following(path)
+        .and_then(|file| file.set_permissions(fs::Permissions::from_mode(mode)))
         .map_err(|e| Error::io("set the mode of", path, &e))
+}
+
+/// Opens what is there itself, for reading: a link is an error, and a fifo does not wait for a writer.
+pub(super) fn open_without_following(path: &Path) -> std::io::Result<File> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 /// Writes and syncs a new file that has the mode and the owner of `model`, if that exists.

@@ -191,7 +191,9 @@ fn read_through(
     mut hand_on: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<(Digest, u64)> {
     let mut hasher = blake3::Hasher::new();
-    let mut chunk = vec![0; CHUNK];
+    // One byte more than it has, to see that it grew; thousands of small files need no large chunk each.
+    let most = usize::try_from(surveyed).unwrap_or(usize::MAX).saturating_add(1);
+    let mut chunk = vec![0; CHUNK.min(most)];
     loop {
         let length = match file.read(&mut chunk) {
             Ok(0) => break,
@@ -225,8 +227,7 @@ pub fn digest(root: &Path, entries: &[Entry]) -> Result<Files> {
 }
 
 fn open_without_following(path: &Path) -> Result<File> {
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-    OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| Error::io("read", path, &e))
+    files::open_without_following(path).map_err(|e| Error::io("read", path, &e))
 }
 
 /// Makes a tree durable, whoever wrote it: everything written to its file system, in one call where a tree of thousands

@@ -2,6 +2,7 @@
 //! link, to nothing. The daemon lets everybody who reaches it make them.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::{Case, Expect, Program, VERSION, anything, case, check, is_published};
 use crate::harness::World;
@@ -168,4 +169,19 @@ fn chains() -> Vec<Case> {
 #[test]
 fn a_link_that_leads_elsewhere_is_not_followed() {
     check("links", cases());
+}
+
+/// Between a look at a path and the change of its mode somebody may exchange it.
+#[test]
+fn a_mode_is_set_on_what_is_there_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (target, link) = (dir.path().join("shadow"), dir.path().join(".manifests"));
+    fs::write(&target, "secret").unwrap();
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
+    symlink(&target, &link).unwrap();
+    let refused = model_rollout::machine::files::set_mode(&link, 0o644).unwrap_err().to_string();
+    assert!(refused.starts_with("cannot set the mode of "), "{refused}");
+    assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o600);
+    model_rollout::machine::files::set_mode(&target, 0o640).unwrap();
+    assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o640);
 }
