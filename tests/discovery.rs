@@ -19,7 +19,7 @@ const TWO_IN_A_TABLE: &str = "127.0.0.11:17019  registered\n127.0.0.12:17019  re
 
 /// What the server does with a connection on which a request has arrived.
 #[derive(Clone)]
-enum Manner {
+pub enum Manner {
     /// Sends these bytes and closes.
     Sends(String),
     /// Sends these bytes, and then the others for ever.
@@ -30,7 +30,7 @@ enum Manner {
     Dribbles,
 }
 
-fn ok(body: &str) -> Manner {
+pub fn ok(body: &str) -> Manner {
     status("200 OK", body)
 }
 
@@ -40,13 +40,13 @@ fn status(status: &str, body: &str) -> Manner {
 }
 
 /// An HTTP server: the first connection gets the first manner, and so on; the last manner stays.
-struct Server {
-    port: u16,
+pub struct Server {
+    pub port: u16,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    fn start(manners: &[Manner]) -> Server {
+    pub fn start(manners: &[Manner]) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));

@@ -29,6 +29,7 @@ mod laws_of_version;
 mod ledger;
 mod locks;
 mod manifests;
+mod manual;
 mod mixed_fleet;
 mod network;
 mod port_registry;
