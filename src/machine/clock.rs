@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, FixedOffset};
-use tz::timezone::TimeZoneSettings;
+use tz::timezone::{TimeZone, TimeZoneSettings};
 
 use crate::machine::files;
 use crate::time::{LocalTime, Seconds};
@@ -37,16 +38,21 @@ fn local_time(instant: SystemTime) -> LocalTime {
 
 /// The offset east of UTC in seconds, and the zone's abbreviation.
 fn local_zone(unix_seconds: i64) -> Option<(i32, String)> {
+    // Read once: a tick over a thousand models writes two thousand dates.
+    static ZONE: OnceLock<Option<TimeZone>> = OnceLock::new();
+    let kind = ZONE.get_or_init(read_zone).as_ref()?.find_local_time_type(unix_seconds).ok()?;
+    Some((kind.ut_offset(), kind.time_zone_designation().to_owned()))
+}
+
+fn read_zone() -> Option<TimeZone> {
     // TZ may name any file, one that never ends too.
     let read = |path: &str| Ok(files::read(Path::new(path), ZONE_LIMIT)?);
     let settings = TimeZoneSettings::new(TimeZoneSettings::DEFAULT_DIRECTORIES, read);
-    let zone = match std::env::var("TZ") {
-        Ok(name) if name.is_empty() => return None,
-        Ok(name) => settings.parse_posix_tz(&name).ok()?,
-        Err(_) => settings.parse_local().ok()?,
-    };
-    let kind = zone.find_local_time_type(unix_seconds).ok()?;
-    Some((kind.ut_offset(), kind.time_zone_designation().to_owned()))
+    match std::env::var("TZ") {
+        Ok(name) if name.is_empty() => None,
+        Ok(name) => settings.parse_posix_tz(&name).ok(),
+        Err(_) => settings.parse_local().ok(),
+    }
 }
 
 /// How long ago an instant was; negative when it lies in the future. In whole seconds, as `date +%s` minus
