@@ -105,6 +105,8 @@ impl Work {
                 assert_eq!(installed, SERVICE_CONF);
                 let place = format!("member-127.0.0.11/workspace/plugin/{MODEL}/20180413192258");
                 assert!(!outcome.tree.has(&place), "{}", shown(outcome));
+                let staged = |path: &String| path.contains("/.staging-");
+                assert!(!outcome.tree.0.keys().any(staged), "half a version stays: {}", shown(outcome));
             }
         }
     }

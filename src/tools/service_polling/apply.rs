@@ -145,17 +145,8 @@ fn fetch(version: &Version, member: &Member, settings: &Settings) -> Result<()> 
     files::create_directories(&versions)?;
     discard_unfinished(&versions)?;
     files::create_new_directory(&staging)?;
-    let from = Remote { module: SERVICE_MODULE, path: format!("{}/plugin/{version}/", settings.model) };
-    let fetched = Transfer::FetchDirectory { from, to: staging.clone() };
-    if rsync::run_if_exists(&settings.daemon, &fetched, Limits::MODEL)?.is_none() {
-        files::remove_tree(&staging)?;
-        return Err(Error::failed(format!(
-            "the monitor has no version {version} of {}, which its service.conf names: nothing was pushed and published \
-             yet, or its moduleversion is mistyped",
-            settings.model
-        )));
-    }
-    verify(version, &staging, member, settings)?;
+    // Half a version would fill the disk until the next poll; where it cannot be removed now, that one does it.
+    arrive(version, &staging, member, settings).inspect_err(|_| drop(files::remove_tree(&staging)))?;
     if files::facts(&place)?.is_none() {
         trees::make_durable(&staging)?;
         return files::rename(&staging, &place);
@@ -167,6 +158,20 @@ fn fetch(version: &Version, member: &Member, settings: &Settings) -> Result<()> 
     files::rename(&place, &aside)?;
     files::rename(&staging, &place)?;
     files::remove_tree(&aside)
+}
+
+/// Fetches a version into its staging directory, and checks it.
+fn arrive(version: &Version, staging: &Path, member: &Member, settings: &Settings) -> Result<()> {
+    let from = Remote { module: SERVICE_MODULE, path: format!("{}/plugin/{version}/", settings.model) };
+    let fetched = Transfer::FetchDirectory { from, to: staging.to_path_buf() };
+    if rsync::run_if_exists(&settings.daemon, &fetched, Limits::MODEL)?.is_none() {
+        return Err(Error::failed(format!(
+            "the monitor has no version {version} of {}, which its service.conf names: nothing was pushed and published \
+             yet, or its moduleversion is mistyped",
+            settings.model
+        )));
+    }
+    verify(version, staging, member, settings)
 }
 
 /// Removes what polls have left that died: half a version, into which a part of their rsync may still be writing, or what
