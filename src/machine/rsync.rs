@@ -308,8 +308,8 @@ fn into_directory(path: &Path) -> OsString {
 
 fn is_transient(code: ExitCode, stderr: &[u8]) -> bool {
     match code.0 {
-        // Refused, or cut before the daemon has said a word.
-        5 => contains(stderr, b"max connections") || contains(stderr, b"did not see server greeting"),
+        // A daemon that refuses says why; one that says nothing was cut off before it could.
+        5 => contains(stderr, b"max connections") || !contains(stderr, b"@ERROR"),
         10 | 12 | 35 => true,
         _ => false,
     }
@@ -442,6 +442,7 @@ mod tests {
     fn a_busy_daemon_is_transient_and_a_denied_address_is_not() {
         assert!(is_transient(ExitCode(5), b"@ERROR: max connections (1) reached -- try again later"));
         assert!(!is_transient(ExitCode(5), b"@ERROR: access denied to x from y (10.0.0.1)"));
+        assert!(is_transient(ExitCode(5), b"rsync: didn't get server startup line"));
         assert!(!is_transient(ExitCode(23), b""));
     }
 }
