@@ -2,8 +2,8 @@
 CARGO ?= cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 PREFIX ?= /usr/local
-BINARIES = add_dispatch_docker rsync-push dispatch service_polling autoupdate-toggle port-registry service-discovery
-WRAPPERS = add_dispatch_docker.sh rsync.sh dispatch.sh service_polling.sh
+BINARIES = add_dispatch_docker rsync-push dispatch service_polling autoupdate-toggle port-registry service-discovery dockerrun
+WRAPPERS = add_dispatch_docker.sh rsync.sh dispatch.sh service_polling.sh dockerrun.sh
 SKIPS = $(TARGET)/skips
 # A relative DESTDIR is relative to here.
 ROOT = $(if $(DESTDIR),$(abspath $(DESTDIR)))
@@ -26,7 +26,7 @@ demo-stop: ## stop a fleet that ARGS=--keep left up: make demo-stop DIR=...
 	@$(CARGO) build --quiet --release --example demo
 	@$(TARGET)/release/examples/demo --stop '$(DIR)'
 
-test: ## every test; prints SKIP for each that lacks a real component, and how many (in CI: a failure)
+test: ## every test; prints SKIP for each that lacks a real component, and how many (in CI: a failure, but for a container engine)
 	@sh .ci/need.sh cargo rsync cc dash bash sed setpriv setsid mount hostname strace script java /usr/share/java/zookeeper.jar
 	@mkdir -p $(TARGET) && rm -f $(SKIPS)
 	@TMPDIR="$$(sh .ci/fast-tmp.sh)" MODEL_ROLLOUT_SKIPS="$$(realpath $(TARGET))/skips" $(CARGO) test $(ARGS)

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::names::{Address, ModelName, TypeName};
+use crate::names::{Address, ModelName, Port, TypeName};
 use crate::version::Version;
 
 /// The rsync module that takes uploads; a directory of `rsync_service_data` too.
@@ -26,6 +26,9 @@ pub const WORKSPACE: &str = "/data1/work/datasys/framework/service/workspace";
 pub const RSYNCD_CONF: &str = "/etc/rsyncd.conf";
 /// The crontab that runs a member's poller.
 pub const POLLER_CRONTAB: &str = "/var/spool/cron/root";
+
+/// The directories of a container host's services.
+pub const SERVICE_ROOT: &str = "/data1/service";
 
 /// Where a version is moved, in its directory of versions, before it is deleted.
 pub fn discarded(versions: &Path, version: &Version) -> PathBuf {
@@ -295,5 +298,29 @@ impl Member {
     /// The versions of a model on this member.
     pub fn versions(&self, model: &ModelName) -> PathBuf {
         self.workspace.join("plugin").join(model)
+    }
+}
+
+/// A host of containers: a directory for each service, by its port. A container sees most of it as its workspace.
+#[derive(Debug, Clone)]
+pub struct ContainerHost {
+    /// `SERVICE_ROOT`.
+    pub root: PathBuf,
+}
+
+impl ContainerHost {
+    /// The settings of `dockerrun`.
+    pub fn env_sh(&self) -> PathBuf {
+        self.root.join("env.sh")
+    }
+
+    /// The directory of a service.
+    pub fn service(&self, port: Port) -> PathBuf {
+        self.root.join(port.to_string())
+    }
+
+    /// The service.conf that a container's poller installed.
+    pub fn service_conf(&self, port: Port) -> PathBuf {
+        self.service(port).join("bin/etc/service.conf")
     }
 }

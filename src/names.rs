@@ -90,6 +90,16 @@ name! {
 }
 
 name! {
+    /// An image without its registry and its version: the last part of its name.
+    ImageName, "name of an image"
+}
+
+name! {
+    /// The version of an image, which the engine calls its tag; not that of a model.
+    ImageTag, "version of an image"
+}
+
+name! {
     /// The file name of a shared library below `lib/`, for example `mblog_yellow.so`.
     SoName, "name of a .so file"
 }

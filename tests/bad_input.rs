@@ -50,8 +50,25 @@ fn fifo(world: &World, path: &str) {
     nix::unistd::mkfifo(&world.path(path), nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
 }
 
+const RUN: &[&str] = &["v1.0", "image", "17019", MODEL];
+
 const CASES: &[Case] = &[
     // Arguments.
+    (Tool::DockerRun, &["v1.0", "image", "17019"], |_| {}, 2, "SERVICE_NAME"),
+    (Tool::DockerRun, &["v1.0", "a/b", "17019", MODEL], |_| {}, 2, "is not a name of an image"),
+    (Tool::DockerRun, &["v1.0", "a b", "17019", MODEL], |_| {}, 2, "is not a name of an image"),
+    (Tool::DockerRun, &["v1.0", "-a", "17019", MODEL], |_| {}, 2, "-a"),
+    (Tool::DockerRun, &["v 1", "image", "17019", MODEL], |_| {}, 2, "is not a version of an image"),
+    (Tool::DockerRun, &["v1.0", "image", "0", MODEL], |_| {}, 2, "is not a port"),
+    (Tool::DockerRun, &["v1.0", "image", "65536", MODEL], |_| {}, 2, "is not a port"),
+    (Tool::DockerRun, &["v1.0", "image", "17019", "../x"], |_| {}, 2, "is not a model name"),
+    (
+        Tool::DockerRun,
+        RUN,
+        |w| w.write("monitor/scripts/dispatch/conf/ports.md", "no table\n"),
+        2,
+        "conf/ports.md:1: ",
+    ),
     (Tool::Add, &["model", "a b", "x"], |_| {}, 2, "\u{201c}a b\u{201d} is not a model name"),
     (Tool::Add, &["model", "a\nb", "x"], |_| {}, 2, "is not a model name"),
     (Tool::Add, &["model", "", "x"], |_| {}, 2, "is not a model name"),
@@ -302,6 +319,7 @@ fn program(tool: Tool) -> &'static str {
         Tool::Push => "rsync-push",
         Tool::Dispatch | Tool::Registry => "dispatch",
         Tool::Poll => "service_polling",
+        Tool::DockerRun => "dockerrun",
     }
 }
 

@@ -13,6 +13,7 @@ mod daemon_effect;
 mod defects;
 mod demo;
 mod discovery;
+mod dockerrun;
 mod dry_run;
 mod golden;
 mod harness;

@@ -1,4 +1,4 @@
-//! `--wait SECONDS`, which every binary has.
+//! `--wait SECONDS`, which every binary has that takes a lock.
 
 use std::process::Command;
 use std::time::Duration;

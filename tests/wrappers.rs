@@ -9,11 +9,12 @@ use crate::harness::world::{LIBRARY, MODEL, SERVICE_CONF};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World};
 
 /// A wrapper and the binary that it runs.
-const WRAPPERS: [(&str, &str); 4] = [
+const WRAPPERS: [(&str, &str); 5] = [
     ("rsync.sh", "rsync-push"),
     ("dispatch.sh", "dispatch"),
     ("add_dispatch_docker.sh", "add_dispatch_docker"),
     ("service_polling.sh", "service_polling"),
+    ("dockerrun.sh", "dockerrun"),
 ];
 
 /// Puts a wrapper into the place of its script, and the script beside it.

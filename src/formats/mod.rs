@@ -11,6 +11,7 @@ use std::path::Path;
 use crate::error::Error;
 
 pub mod admitted;
+pub mod container_engine;
 pub mod crontab;
 pub mod discovery_answer;
 pub mod dispatchserver_sh;

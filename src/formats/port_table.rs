@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::formats::Finding;
-use crate::names::{Port, shown};
+use crate::names::{ModelName, Port, shown};
 
 /// What a file without a table needs.
 const EXAMPLE: &str =
@@ -63,6 +63,15 @@ impl Row {
     /// Its model; empty where there is none.
     pub fn model(&self) -> &[u8] {
         self.columns.model.map_or(b"", |model| self.plain(model))
+    }
+
+    /// Whether it is that of a service: by its service id, or by its model where one of the two names none.
+    pub fn is_of(&self, model: &ModelName, service_id: Option<&[u8]>) -> bool {
+        let model = model.as_str().as_bytes();
+        match service_id {
+            Some(id) if !self.service_id().is_empty() => self.service_id() == id,
+            _ => self.model() == model || self.service_id() == model,
+        }
     }
 
     /// A cell without marks of code and of bold type.
@@ -142,6 +151,11 @@ impl PortTable {
     /// The rows in the order of the file.
     pub fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// The rows that give a port away.
+    pub fn rows_of(&self, port: Port) -> Vec<&Row> {
+        self.rows.iter().filter(|row| row.port() == Some(port)).collect()
     }
 
     /// What is wrong with the rows, by line: no port, no service id, too few or too many cells; or one that is taken.

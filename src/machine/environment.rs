@@ -41,6 +41,11 @@ pub fn workspace_root() -> Result<PathBuf> {
     mounted("WORKSPACE_ROOT", path)
 }
 
+/// `SERVICE_ROOT`, otherwise /data1/service. It need not be there: the container engine creates what it mounts.
+pub fn service_root() -> PathBuf {
+    root("SERVICE_ROOT").unwrap_or_else(|| PathBuf::from(crate::layout::SERVICE_ROOT))
+}
+
 fn root(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

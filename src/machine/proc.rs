@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
 use crate::machine::clock;
+use crate::names::Port;
 use crate::process::{Process, ProcessId};
 
 /// Clock ticks in a second, as /proc counts them on every Linux this runs on.
@@ -59,6 +60,14 @@ pub fn listening_on(at: SocketAddr) -> Option<Process> {
         inodes.iter().any(|listener| sockets.contains(&listener.inode))
     };
     pids().find(has_one).and_then(process)
+}
+
+/// Where somebody accepts connections to a port of this host. Fails when the kernel's table cannot be read.
+pub fn listeners_on(port: Port) -> Result<Vec<SocketAddr>> {
+    let Some(all) = listeners("self") else {
+        return Err(Error::failed("cannot read /proc/self/net/tcp; mount /proc"));
+    };
+    Ok(all.into_iter().map(|l| l.address).filter(|at| at.port() == port.number()).collect())
 }
 
 /// Where a process accepts TCP connections. `None` when that may not be looked at.

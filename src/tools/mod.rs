@@ -1,4 +1,4 @@
-//! One module per binary. A tool never imports another tool. What several of them do in the same way is here, and in [`edit`].
+//! One module per binary. A tool never imports another tool. What several of them do in the same way is here, in [`edit`] and in [`control`].
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,7 +15,9 @@ use crate::machine::{processes, terminal};
 
 pub mod add_dispatch_docker;
 pub mod autoupdate_toggle;
+pub mod control;
 pub mod dispatch;
+pub mod dockerrun;
 pub mod edit;
 pub mod port_registry;
 pub mod rsync_push;

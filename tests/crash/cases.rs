@@ -76,6 +76,7 @@ impl Case {
             Run::Tool(Tool::Push, ..) => "rsync-push",
             Run::Tool(Tool::Dispatch | Tool::Registry, ..) => "dispatch",
             Run::Tool(Tool::Poll, ..) => "service_polling",
+            Run::Tool(Tool::DockerRun, ..) => "dockerrun",
             Run::Toggle(..) => "autoupdate-toggle",
             Run::Planted(_) => "planted",
         }

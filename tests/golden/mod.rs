@@ -15,6 +15,7 @@ use crate::harness::{Outcome, Sandbox, Side, Tool, World};
 
 mod add;
 mod dispatch;
+mod dockerrun;
 mod poll;
 mod push;
 mod registry;
@@ -152,6 +153,7 @@ pub fn every_scenario() -> Vec<(String, Scenario)> {
         ("dispatch", dispatch::all()),
         ("registry", registry::all()),
         ("poll", poll::all()),
+        ("dockerrun", dockerrun::all()),
     ];
     let named = |(file, scenarios): (&str, Vec<(&str, Scenario)>)| {
         scenarios.into_iter().map(|(name, s)| (format!("{file}::{name}"), s)).collect::<Vec<_>>()

@@ -1,5 +1,6 @@
 //! The real components that tests are made of. On a person's machine a missing one skips the test, loudly and counted;
-//! in CI it is a failure.
+//! in CI it is a failure. Only what a bare machine cannot be asked for, a running container engine, is optional: without it
+//! a test is skipped in CI, too, as loudly, and counted as well.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,16 +20,43 @@ pub fn are_there(programs: &[&str]) -> bool {
     missing.is_empty()
 }
 
-/// Prints `SKIP name: reason` past the test runner's capture, and counts it in the file that `MODEL_ROLLOUT_SKIPS` names.
+/// Skips the running test for want of a component that every machine can have: in CI that is a failure.
 pub fn skip(reason: &str) {
-    let name = std::thread::current().name().unwrap_or("a test").to_owned();
-    let line = format!("SKIP {name}: {reason}\n");
-    assert!(std::env::var_os("CI").is_none(), "in CI nothing is skipped: {line}");
+    assert!(std::env::var_os("CI").is_none(), "in CI nothing is skipped: {}: {reason}", running());
+    tell_skip(reason);
+}
+
+/// Skips the running test for want of an optional component: see the top of this file.
+pub fn skip_optional(reason: &str) {
+    tell_skip(&format!("{reason} (optional, in CI too)"));
+}
+
+/// Prints `SKIP name: reason` past the test runner's capture, and counts it in the file that `MODEL_ROLLOUT_SKIPS` names.
+fn tell_skip(reason: &str) {
+    let line = format!("SKIP {}: {reason}\n", running());
     let _ = std::io::stderr().write_all(line.as_bytes());
     if let Some(file) = std::env::var_os("MODEL_ROLLOUT_SKIPS") {
         let log = std::fs::OpenOptions::new().append(true).create(true).open(file);
         log.and_then(|mut log| log.write_all(line.as_bytes())).expect("the skips can be counted");
     }
+}
+
+/// The name of the running test.
+fn running() -> String {
+    std::thread::current().name().unwrap_or("a test").to_owned()
+}
+
+/// Whether a container engine answers; otherwise says so as a skip of the running test.
+pub fn has_container_engine() -> bool {
+    // Not `docker info`, which ends well without an engine, too, where it has a format.
+    let asked = std::process::Command::new("docker").args(["ps", "--quiet"]).output();
+    let reason = match asked {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().replace('\n', " "),
+        Err(e) => format!("docker: {e}"),
+    };
+    skip_optional(&format!("no container engine answers: {reason}"));
+    false
 }
 
 /// Ends the test as skipped when a program is missing.

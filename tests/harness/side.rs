@@ -17,6 +17,8 @@ pub enum Tool {
     Registry,
     /// service_polling.sh, `service_polling`.
     Poll,
+    /// dockerrun.sh, `dockerrun`.
+    DockerRun,
 }
 
 impl Tool {
@@ -28,6 +30,7 @@ impl Tool {
             Tool::Dispatch => "dispatch.sh",
             Tool::Registry => "dispatchserver.sh",
             Tool::Poll => "service_polling.sh",
+            Tool::DockerRun => "dockerrun.sh",
         }
     }
 
@@ -38,6 +41,7 @@ impl Tool {
             Tool::Push => env!("CARGO_BIN_EXE_rsync-push"),
             Tool::Dispatch | Tool::Registry => env!("CARGO_BIN_EXE_dispatch"),
             Tool::Poll => env!("CARGO_BIN_EXE_service_polling"),
+            Tool::DockerRun => env!("CARGO_BIN_EXE_dockerrun"),
         })
     }
 }
@@ -90,6 +94,8 @@ impl Side {
             Side::Script(shell) if tool == Tool::Registry => vec![shell.into(), tool.script().into()],
             Side::Script(shell) => vec![PathBuf::from(shell), parts::legacy_scripts().join(tool.script())],
             Side::Binary(_) if tool == Tool::Registry => vec![tool.binary(), "--all".into()],
+            // Nobody comes up behind the stand-in for docker.
+            Side::Binary(_) if tool == Tool::DockerRun => vec![tool.binary(), "--timeout=0".into()],
             Side::Binary(_) => vec![tool.binary()],
         }
     }

@@ -41,7 +41,8 @@ impl Sandbox {
                 symlink(program, as_sh.join("sh")).unwrap();
             }
         }
-        let docker = "#!/bin/sh\n{ echo docker; for a; do echo \"  $a\"; done; } >> \"$JOURNAL\"\n";
+        // What only asks changes nothing: there is no container, and no line in the journal.
+        let docker = "#!/bin/sh\n[ \"$1\" = run ] || exit 0\n{ echo docker; for a; do echo \"  $a\"; done; } >> \"$JOURNAL\"\n";
         write_with_mode(&bin.join("docker"), docker.as_bytes(), 0o755);
         let daemon = Daemon::start(dir.path(), &dir.path().join("world/monitor"));
         let service = TcpListener::bind("0.0.0.0:0").expect("a free port");
@@ -262,7 +263,7 @@ impl World<'_> {
             .current_dir(match tool {
                 Tool::Push => self.path("deploy"),
                 Tool::Registry => self.path("monitor/scripts/dispatch/bin"),
-                Tool::Add | Tool::Dispatch | Tool::Poll => self.root.clone(),
+                Tool::Add | Tool::Dispatch | Tool::Poll | Tool::DockerRun => self.root.clone(),
             })
             .env("PATH", format!("{0}/{shell}:{0}/bin:{path}", sandbox.display()))
             .env("LC_ALL", side.locale())
@@ -271,7 +272,16 @@ impl World<'_> {
             .env("WORKSPACE_ROOT", self.path("member-127.0.0.11/workspace"))
             .env("JOURNAL", self.journal())
             .stdin(Stdio::null());
-        for name in ["ENV_SERVICE_NAME", "ENV_SERVICE_PORT", "RUST_LOG", "monitor", "members", "modulename"] {
+        for name in [
+            "SERVICE_ROOT",
+            "PORT_REGISTRY",
+            "ENV_SERVICE_NAME",
+            "ENV_SERVICE_PORT",
+            "RUST_LOG",
+            "monitor",
+            "members",
+            "modulename",
+        ] {
             command.env_remove(name);
         }
     }

@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
-use crate::formats::service_control;
+use crate::error::Result;
 use crate::layout::Service;
 use crate::machine::clock::Deadline;
-use crate::machine::{files, frames, probe, processes};
+use crate::machine::{files, probe, processes};
 use crate::names::{Address, Port};
 use crate::time::Seconds;
+use crate::tools::control;
 use crate::tools::dispatch::fleet::{Fleet, Limit, Probe};
 
 /// The largest report that is read, in bytes: it holds one word.
@@ -44,16 +44,9 @@ fn report(service: &Service, member: &Address) -> Result<Answer> {
 }
 
 fn rpc(members: &[Address], port: Port, limit: Limit) -> Result<Vec<Answer>> {
-    let question = service_control::question()
-        .map_err(|e| Error::failed(format!("the question for members cannot be written: {e}")))?;
+    let question = control::question()?;
     let ask = move |member: &Address, deadline: Deadline| {
-        let reply = frames::exchange(member, port, &question, deadline)?;
-        let result = service_control::read_reply(&reply)
-            .map_err(|e| Error::failed(format!("{member}:{port} does not say its version: {e}")))?;
-        match result.status {
-            0 => Ok(Some(result.value.into_bytes())),
-            status => Err(Error::failed(format!("{member}:{port} answers status {status}"))),
-        }
+        control::version_served(member, port, &question, deadline).map(Some)
     };
     Ok(asked(members, SERVICES_AT_ONCE, limit, ask))
 }

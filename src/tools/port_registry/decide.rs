@@ -71,8 +71,8 @@ pub fn check(file: &Path, table: &PortTable, uses: &[Use]) -> Vec<Found> {
 /// A port that is used and not in the table, or there for another service.
 fn stray(file: &Path, table: &PortTable, used: &Use) -> Option<Found> {
     let (port, file) = (used.port, file.display());
-    let owners: Vec<&Row> = table.rows().iter().filter(|row| row.port() == Some(port)).collect();
-    if owners.iter().any(|row| is_of(row, used)) {
+    let owners = table.rows_of(port);
+    if owners.iter().any(|row| row.is_of(&used.model, used.service_id.as_deref())) {
         return None;
     }
     let (what, instead) = match owners.first() {
@@ -85,15 +85,6 @@ fn stray(file: &Path, table: &PortTable, used: &Use) -> Option<Found> {
         }
     };
     Some((used.file.clone(), Finding::new(used.line, what, instead)))
-}
-
-/// Whether a row is that of a service: by its service id, or by its model where one of the two names none.
-fn is_of(row: &Row, used: &Use) -> bool {
-    let model = used.model.as_str().as_bytes();
-    match &used.service_id {
-        Some(id) if !row.service_id().is_empty() => row.service_id() == id,
-        _ => row.model() == model || row.service_id() == model,
-    }
 }
 
 fn name_of(used: &Use) -> String {
