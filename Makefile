@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 600
 FUZZ_TARGETS = admitted env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab manifest port_table service_control version
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check golden defects crash fuzz races network reliability bench bench-quick build install
+.PHONY: help demo demo-stop test check golden defects cron crash fuzz races network reliability bench bench-quick build install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ golden: ## binaries against scripts, a report per scenario (LEGACY=DIR: against 
 defects: ## the scripts' 26 defects, each shown with the script and with the binary, a table
 	@sh .ci/need.sh cargo rsync dash sed strace mount
 	@TMPDIR="$$(sh .ci/fast-tmp.sh)" $(CARGO) test --quiet --test suite -- --ignored --exact defects::report --nocapture --test-threads=1
+
+cron: ## a member's job is paused and resumed under a real cron, by its clock (some seven minutes; as root)
+	@sh .ci/need.sh cargo cron unshare mount
+	@TMPDIR="$$(sh .ci/fast-tmp.sh)" $(CARGO) test --quiet --test suite -- --ignored cron:: --nocapture
 
 # A file system in memory: what is tried is the order of the calls, not the disk.
 crash: ## the release binaries killed before every call, and every call failing (some 40 minutes)

@@ -16,7 +16,7 @@ packages_of() {
         c++) printf ' g++' ;;
         java) printf ' default-jre-headless' ;;
         */zookeeper.jar) printf ' libzookeeper-java' ;;
-        setpriv | setsid) printf ' util-linux' ;;
+        setpriv | setsid | unshare) printf ' util-linux' ;;
         script) printf ' bsdutils' ;;
         # Named like their packages: rsync, dash, bash, cron, shellcheck, strace, ...
         *) printf ' %s' "$program" ;;
