@@ -49,7 +49,7 @@ defects: ## the scripts' 26 defects, each shown with the script and with the bin
 	@sh .ci/need.sh cargo rsync dash sed strace mount
 	@TMPDIR="$$(sh .ci/fast-tmp.sh)" $(CARGO) test --quiet --test suite -- --ignored --exact defects::report --nocapture --test-threads=1
 
-cron: ## a member's job is paused and resumed under a real cron, by its clock (some seven minutes; as root)
+cron: ## a member's job is paused and resumed under a real cron, by its clock (some four minutes, as root)
 	@sh .ci/need.sh cargo cron unshare mount
 	@TMPDIR="$$(sh .ci/fast-tmp.sh)" $(CARGO) test --quiet --test suite -- --ignored cron:: --nocapture
 

@@ -24,8 +24,10 @@ pub const DISCARDED: &str = ".discarded-";
 pub const WORKSPACE: &str = "/data1/work/datasys/framework/service/workspace";
 /// The configuration of the monitor's rsync daemon.
 pub const RSYNCD_CONF: &str = "/etc/rsyncd.conf";
-/// The crontab that runs a member's poller.
-pub const POLLER_CRONTAB: &str = "/var/spool/cron/root";
+/// Whose crontab runs a member's poller.
+pub const POLLER_USER: &str = "root";
+/// The directories of the users' crontabs: Debian's, and Red Hat's, which is the manual's.
+pub const CRONTABS: [&str; 2] = ["/var/spool/cron/crontabs", "/var/spool/cron"];
 
 /// The directories of a container host's services.
 pub const SERVICE_ROOT: &str = "/data1/service";

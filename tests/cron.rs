@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::parts::{are_there, is_root, skip};
+use crate::harness::side::under_test;
 use crate::harness::wait_until;
 use crate::toggle::toggle;
 
@@ -113,7 +114,9 @@ fn cron_takes_the_file_that_was_replaced() {
     }
     let spool = Spool::new("@reboot");
     let mut expected = (0, 0);
-    for (action, polls) in [("status", 1), ("disable", 0), ("enable", 1)] {
+    for (action, polls) in
+        [("status", 1), ("disable", 0), ("enable", 1), ("disable --for 2h", 0), ("enable", 1)]
+    {
         spool.toggle(action);
         let _cron = spool.cron();
         expected = (expected.0 + polls, expected.1 + 1);
@@ -126,9 +129,48 @@ fn cron_takes_the_file_that_was_replaced() {
     }
 }
 
-/// Takes some five minutes: a cron that was running before takes every change up by itself.
+/// Where Debian and Red Hat keep the crontabs of users.
 #[test]
-#[ignore = "five minutes of real time: make cron"]
+fn the_crontab_of_a_user_is_found_by_itself() {
+    if !cron_is_there() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("crontabs")).unwrap();
+    let status = |user: &str| {
+        let binary = under_test(env!("CARGO_BIN_EXE_autoupdate-toggle"));
+        let script =
+            "mkdir -p /var/spool/cron && mount --bind \"$1\" /var/spool/cron && shift && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command
+            .args(["-m", "--propagation", "private", "sh", "-c", script, "sh"])
+            .arg(dir.path())
+            .arg(binary);
+        let output = command.args(["status", "--method", "crontab"]).args(user.split(' ')).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let job = "* * * * * /watch/service_polling.sh\n";
+    fs::write(dir.path().join("crontabs/root"), job).unwrap();
+    fs::write(dir.path().join("poller"), job).unwrap();
+    let of_debian = "updates are enabled (/var/spool/cron/crontabs/root:1)\n";
+    assert!(status("--user root").starts_with(of_debian), "{}", status("--user root"));
+    let of_red_hat = "updates are enabled (/var/spool/cron/poller:1)\n";
+    assert!(status("--user poller").starts_with(of_red_hat), "{}", status("--user poller"));
+    assert_eq!(
+        status("--user nobody"),
+        "autoupdate-toggle: nobody has no crontab in /var/spool/cron/crontabs or /var/spool/cron; name it with --user or \
+         --file\n"
+    );
+    fs::write(dir.path().join("root"), job).unwrap();
+    assert!(
+        status("--wait 1")
+            .contains("root has a crontab in /var/spool/cron/crontabs and in /var/spool/cron; ")
+    );
+}
+
+/// Takes some four minutes: a cron that was running before takes every change up by itself.
+#[test]
+#[ignore = "four minutes of real time: make cron"]
 fn a_paused_job_does_not_run_until_it_is_resumed() {
     if !cron_is_there() {
         return;

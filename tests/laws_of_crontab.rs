@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Datelike, Duration, FixedOffset, Timelike};
 use model_rollout::formats::crontab::schedule::{Next, Schedule};
-use model_rollout::formats::crontab::{Crontab, PAUSED};
+use model_rollout::formats::crontab::{Crontab, Kind, PAUSED, State};
 use model_rollout::time::LocalTime;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -64,14 +64,14 @@ fn holds(field: &Option<Vec<u32>>, number: u32) -> bool {
 proptest! {
     #[test]
     fn any_bytes_come_back(source in prop::collection::vec(any::<u8>(), 0..200)) {
-        let crontab = Crontab::parse(&source);
+        let crontab = Crontab::parse(&source, Kind::User);
         prop_assert_eq!(crontab.render(), &source[..]);
         let _ = crontab.poller();
     }
 
     #[test]
     fn pausing_adds_the_mark_and_resuming_gives_back_the_original_bytes(source in plausible()) {
-        let mut crontab = Crontab::parse(&source);
+        let mut crontab = Crontab::parse(&source, Kind::User);
         prop_assert_eq!(crontab.render(), &source[..]);
         let running = crontab.poller().unwrap();
         crontab.pause(&running);
@@ -81,6 +81,21 @@ proptest! {
         prop_assert!(start.map(without_mark).any(|text| text == source));
         let paused = crontab.poller().unwrap();
         prop_assert_eq!((paused.line, &paused.fields), (running.line, &running.fields));
+        crontab.resume(&paused);
+        prop_assert_eq!(crontab.render(), &source[..]);
+    }
+
+    #[test]
+    fn a_guard_is_inserted_in_one_place_and_goes_without_a_trace(source in plausible(), seconds in 0_i64..4_000_000_000) {
+        let until = DateTime::from_timestamp(seconds, 0).unwrap().fixed_offset();
+        let mut crontab = Crontab::parse(&source, Kind::User);
+        let running = crontab.poller().unwrap();
+        crontab.pause_until(&running, until).unwrap();
+        let guarded = crontab.render().to_vec();
+        let begin = guarded.iter().zip(&source).take_while(|(a, b)| a == b).count();
+        prop_assert!(guarded.ends_with(&source[begin..]), "the other bytes stay");
+        let paused = crontab.poller().unwrap();
+        prop_assert_eq!((paused.line, paused.state), (running.line, State::Until(until)));
         crontab.resume(&paused);
         prop_assert_eq!(crontab.render(), &source[..]);
     }

@@ -1,12 +1,13 @@
 //! The laws of rsyncd.conf on generated files.
 
+use chrono::DateTime;
 use model_rollout::formats::rsyncd_conf::RsyncdConf;
 use model_rollout::formats::rsyncd_conf::access::{Meaning, Verdict};
 use model_rollout::ip_range::IpRange;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-const LINES: [&str; 28] = [
+const LINES: [&str; 30] = [
     "",
     "  ",
     "# remark",
@@ -30,6 +31,8 @@ const LINES: [&str; 28] = [
     " 10.0.0.8",
     "hosts allow = 10.0.0.7",
     "hosts allow = *",
+    "# autoupdate-toggle: until 2026-11-26T20:00:00+08:00: 10.0.0.9,10.0.0.1",
+    " # autoupdate-toggle: until 2026-11-26T21:00:00+08:00: 10.0.0.8",
     "junk",
     "junk \\",
     "&include /etc/rsyncd.d",
@@ -106,9 +109,54 @@ proptest! {
         source in plausible(), ranges in ranges(),
     ) {
         let mut conf = RsyncdConf::parse(source.as_bytes());
-        let new: Vec<IpRange> = ranges.into_iter().filter(|range| !is_denied_in(&conf, range)).collect();
+        // What was written down about the end of an address that nobody denied would go, too.
+        let endings = conf.endings(b"m").unwrap_or_default();
+        let is_new = |range: &IpRange| {
+            !is_denied_in(&conf, range) && !endings.iter().any(|ending| ending.ranges.contains(range))
+        };
+        let new: Vec<IpRange> = ranges.into_iter().filter(is_new).collect();
         if conf.deny(b"m", &new).is_ok() {
             prop_assert!(conf.allow_again(b"m", &new).is_ok());
+            prop_assert_eq!(conf.render(), source.as_bytes());
+        }
+    }
+
+    /// Of addresses about which nothing was written down before.
+    #[test]
+    fn an_end_is_written_down_in_one_place_and_goes_with_the_denial(source in plausible(), hour in 0_u32..24) {
+        let ranges = ["10.7.0.1", "10.7.0.0/24"].map(|word| IpRange::parse(word.as_bytes()).unwrap());
+        let until = DateTime::parse_from_rfc3339(&format!("2026-11-26T{hour:02}:00:00+08:00")).unwrap();
+        let mut conf = RsyncdConf::parse(source.as_bytes());
+        if conf.deny(b"m", &ranges).is_ok() {
+            let denied = conf.render().to_vec();
+            conf.end_denial(b"m", &ranges, until).unwrap();
+            let ended = conf.render().to_vec();
+            prop_assert_eq!(shared(&denied, &ended), if denied.len() < ended.len() { denied.len() } else { 0 });
+            let endings = conf.endings(b"m").unwrap();
+            let ours = endings.iter().filter(|ending| ending.until == until && ending.ranges.ends_with(&ranges));
+            prop_assert_eq!(ours.count(), 1);
+            conf.end_denial(b"m", &ranges, until).unwrap();
+            prop_assert_eq!(conf.render(), &ended[..]);
+            conf.forget_end(b"m", &ranges).unwrap();
+            prop_assert_eq!(conf.render(), &denied[..]);
+            conf.end_denial(b"m", &ranges, until).unwrap();
+            conf.allow_again(b"m", &ranges).unwrap();
+            prop_assert_eq!(conf.render(), source.as_bytes());
+        }
+    }
+
+    /// Nobody is admitted before the time; afterwards nothing is due any more, but what has to stay.
+    #[test]
+    fn lifting_leaves_nothing_that_is_due(source in plausible(), hour in 19_u32..23) {
+        let now = DateTime::parse_from_rfc3339(&format!("2026-11-26T{hour}:00:00+08:00")).unwrap();
+        let mut conf = RsyncdConf::parse(source.as_bytes());
+        if let Ok(lifted) = conf.lift(now) {
+            prop_assert_eq!(lifted.iter().all(|one| one.stays), conf.render() == source.as_bytes());
+            prop_assert!(conf.lift(now).unwrap().iter().all(|one| one.stays));
+            if hour == 19 {
+                prop_assert_eq!(lifted.len(), 0);
+            }
+        } else {
             prop_assert_eq!(conf.render(), source.as_bytes());
         }
     }

@@ -44,5 +44,6 @@ mod shells;
 mod spread;
 mod toggle;
 mod toggle_fleet;
+mod toggle_until;
 mod wait;
 mod wrappers;

@@ -263,6 +263,24 @@ fn only_the_job_is_paused_and_resumed_and_only_once() {
 }
 
 #[test]
+fn the_systems_crontabs_have_a_user_in_each_line() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("etc/cron.d")).unwrap();
+    let text = "@hourly\troot /bin/backup\n*/5 * * * mon-fri  root  /watch/service_polling.sh \\%x\n";
+    for name in ["etc/crontab", "etc/cron.d/poller"] {
+        let file = dir.path().join(name);
+        fs::write(&file, text).unwrap();
+        toggled(&file, "disable --method crontab --for 2h");
+        let guarded = fs::read_to_string(&file).unwrap();
+        assert!(guarded.contains("mon-fri  root  : autoupdate-toggle paused until "), "{guarded}");
+        toggled(&file, "disable --method crontab");
+        assert_eq!(fs::read_to_string(&file).unwrap(), text.replace("*/5", "#autoupdate-toggle paused# */5"));
+        toggled(&file, "enable --method crontab");
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    }
+}
+
+#[test]
 fn the_mode_of_an_edited_file_stays() {
     let dir = tempfile::tempdir().unwrap();
     let file = file_with(&dir, &format!("{JOB}\r\n\r\nX=1"));
@@ -279,7 +297,7 @@ fn a_crontab_without_exactly_one_job_stays_as_it_is() {
     let remark = "# service_polling.sh\n";
     let two = format!("#autoupdate-toggle paused# {JOB}\n\n{JOB}\n");
     for (text, expected) in [
-        (remark, "file: no job runs service_polling; name the right crontab with --file"),
+        (remark, "file: no job runs service_polling; name the right crontab with --file or --user"),
         (two.as_str(), "file: more than one job runs service_polling (lines 1, 3)"),
     ] {
         let file = file_with(&dir, text);
@@ -301,7 +319,7 @@ fn status_writes_nothing_and_takes_no_lock() {
     let lines: Vec<&str> = ran.stdout.lines().collect();
     let first = format!("updates are enabled ({}:1)", file.display());
     assert_eq!(lines[..2], [first.as_str(), "schedule: * * * * *"]);
-    assert!(lines[2].starts_with("next run: ") && lines[2].ends_with(" local time"), "{}", ran.stdout);
+    assert!(lines[2].starts_with("next runs: ") && lines[2].ends_with(" local time"), "{}", ran.stdout);
 
     let file = file_with(&dir, "[m]\nhosts deny = 10.0.0.1,h\n");
     let ran = toggle(&file, "status --method rsyncd --module m");

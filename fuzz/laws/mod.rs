@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use model_rollout::formats::admitted::Admitted;
-use model_rollout::formats::crontab::{Crontab, PAUSED, State};
+use model_rollout::formats::crontab::{Crontab, Job, Kind, PAUSED, State};
 use model_rollout::formats::dispatchserver_sh::{Registry, StanzaState, Step};
 use model_rollout::formats::env_sh::EnvSh;
 use model_rollout::formats::manifest::{Manifest, More};
@@ -299,34 +299,71 @@ pub fn rsyncd_conf(text: &[u8]) {
         let new: Vec<IpRange> =
             asked.iter().copied().filter(|range| !before.contains(&Meaning::Range(*range))).collect();
         assert!(conf.allow_again(b"m", &new).is_ok());
-        assert_eq!(shown(conf.render()), shown(text), "{} in between", shown(&once));
+        // What was written down about the end of an address that nobody denied goes, too.
+        let endings = RsyncdConf::parse(text).endings(b"m").unwrap_or_default();
+        if endings.iter().all(|ending| new.iter().all(|range| !ending.ranges.contains(range))) {
+            assert_eq!(shown(conf.render()), shown(text), "{} in between", shown(&once));
+        }
+        ends(text, &asked);
     }
 }
 
-/// A crontab: pausing puts the mark in front of the one job, resuming takes it away, and nothing else changes.
+/// An end is written down in one place and forgotten without a trace, and nothing is lifted twice.
+fn ends(text: &[u8], asked: &[IpRange]) {
+    let mut conf = RsyncdConf::parse(text);
+    if conf.deny(b"m", asked).and_then(|()| conf.forget_end(b"m", asked)).is_err() {
+        return;
+    }
+    let without = conf.render().to_vec();
+    let until = now().instant;
+    assert!(conf.end_denial(b"m", asked, until).is_ok());
+    let ended = conf.render().to_vec();
+    assert!(conf.end_denial(b"m", asked, until).is_ok() && conf.render() == ended);
+    assert!(conf.forget_end(b"m", asked).is_ok());
+    assert_eq!(shown(conf.render()), shown(&without));
+    let lift =
+        |conf: &mut RsyncdConf| conf.lift(until).is_ok_and(|lifted| lifted.iter().all(|one| one.stays));
+    let mut conf = RsyncdConf::parse(&ended);
+    let _ = lift(&mut conf);
+    assert!(lift(&mut conf), "{}", shown(conf.render()));
+}
+
+/// A crontab: pausing puts the mark in front of the one job, or a guard in front of its command; resuming takes both away,
+/// and nothing else changes.
 pub fn crontab(text: &[u8]) {
-    let mut crontab = Crontab::parse(text);
-    assert_eq!(crontab.render(), text);
-    let Ok(job) = crontab.poller() else { return };
-    let _ = job.schedule.next_after(&now());
-    match job.state {
-        State::Running => {
-            crontab.pause(&job);
-            assert_eq!(crontab.render().len(), text.len() + PAUSED.len());
+    for kind in [Kind::User, Kind::System] {
+        let mut crontab = Crontab::parse(text, kind);
+        assert_eq!(crontab.render(), text);
+        let Ok(job) = crontab.poller() else { continue };
+        let _ = job.schedule.next_times(&now(), 3);
+        let is_same = |other: &Job| {
+            assert_eq!((other.line, &other.fields, &other.schedule), (job.line, &job.fields, &job.schedule));
+        };
+        let poller = |crontab: &Crontab| {
+            let found = crontab.poller().unwrap_or_else(|problem| panic!("{problem:?} in {}", shown(text)));
+            is_same(&found);
+            found
+        };
+        crontab.resume(&job);
+        let (without, running) = (crontab.render().to_vec(), poller(&crontab));
+        // Two marks, or two guards, are nobody's work; then one of them is left.
+        if running.state != State::Running {
+            continue;
         }
-        State::Paused => {
-            crontab.resume(&job);
-            assert_eq!(crontab.render().len(), text.len() - PAUSED.len());
+        if job.state == State::Running {
+            assert_eq!(shown(&without), shown(text));
         }
+        let until = now().instant;
+        let guarded = crontab.pause_until(&running, until).is_ok();
+        let paused = poller(&crontab);
+        assert_eq!(paused.state, if guarded { State::Until(until) } else { State::Running });
+        crontab.pause(&paused);
+        assert_eq!(crontab.render().len(), without.len() + PAUSED.len());
+        let paused = poller(&crontab);
+        assert_eq!(paused.state, State::Paused);
+        crontab.resume(&paused);
+        assert_eq!(shown(crontab.render()), shown(&without));
     }
-    let turned = crontab.poller().unwrap_or_else(|problem| panic!("{problem:?} in {}", shown(text)));
-    assert_ne!(turned.state, job.state);
-    assert_eq!((turned.line, &turned.fields, &turned.schedule), (job.line, &job.fields, &job.schedule));
-    match turned.state {
-        State::Running => crontab.pause(&turned),
-        State::Paused => crontab.resume(&turned),
-    }
-    assert_eq!(shown(crontab.render()), shown(text));
 }
 
 /// A manifest: only what is written is read, and no path leaves the version.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, FixedOffset};
+use chrono::{DateTime, FixedOffset, NaiveDateTime, TimeDelta};
 use tz::timezone::{TimeZone, TimeZoneSettings};
 
 use crate::machine::files;
@@ -22,6 +22,18 @@ pub fn now() -> LocalTime {
 /// The local time some time ago.
 pub fn ago(age: Duration) -> LocalTime {
     local_time(SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH))
+}
+
+/// When the wall clock here shows a time. Of an hour that it shows twice, one of the two; of one that it leaves out, an
+/// instant beside it.
+pub fn at_wall_clock(wall: NaiveDateTime) -> DateTime<FixedOffset> {
+    let offset_at =
+        |unix_seconds| local_zone(unix_seconds).map_or(0, |(offset_seconds, _)| i64::from(offset_seconds));
+    let as_utc = wall.and_utc().timestamp();
+    let offset = offset_at(as_utc - offset_at(as_utc));
+    let utc = wall.and_utc() - TimeDelta::seconds(offset);
+    let zone = i32::try_from(offset).ok().and_then(FixedOffset::east_opt);
+    zone.map_or_else(|| utc.fixed_offset(), |zone| utc.with_timezone(&zone))
 }
 
 fn local_time(instant: SystemTime) -> LocalTime {

@@ -63,6 +63,11 @@ pub fn port_registry() -> Option<PathBuf> {
     root("PORT_REGISTRY")
 }
 
+/// `RSYNCD_CONF`, otherwise /etc/rsyncd.conf.
+pub fn rsyncd_conf() -> PathBuf {
+    root("RSYNCD_CONF").unwrap_or_else(|| PathBuf::from(crate::layout::RSYNCD_CONF))
+}
+
 /// The working directory.
 pub fn working_directory() -> Result<PathBuf> {
     std::env::current_dir().map_err(|e| Error::io("read the working directory", Path::new("."), &e))

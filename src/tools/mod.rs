@@ -1,4 +1,4 @@
-//! One module per binary. A tool never imports another tool. What several of them do in the same way is here, in [`edit`] and in [`control`].
+//! One module per binary. A tool never imports another tool. What several of them do in the same way is here, in [`edit`], [`control`] and [`lift`].
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -19,6 +19,7 @@ pub mod control;
 pub mod dispatch;
 pub mod dockerrun;
 pub mod edit;
+pub mod lift;
 pub mod port_registry;
 pub mod rsync_push;
 pub mod service_discovery;

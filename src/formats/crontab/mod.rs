@@ -1,9 +1,14 @@
-//! A user's crontab as lines: the poller's job is paused by a mark in front of it and resumed by removing the mark; every
-//! other byte stays, blank lines, carriage returns and a missing final line end included.
+//! A crontab as lines: the poller's job is paused by a mark in front of it, or until a time by a guard in front of its
+//! command, and resumed by removing them; every other byte stays, blank lines, carriage returns and a missing final line
+//! end included.
 
 use std::ops::Range;
+use std::path::Path;
+
+use chrono::{DateTime, FixedOffset};
 
 pub mod command;
+pub mod guard;
 pub mod schedule;
 
 use schedule::Schedule;
@@ -11,10 +16,31 @@ use schedule::Schedule;
 /// What pauses a job: cron takes the line for a remark. The job follows byte for byte.
 pub const PAUSED: &[u8] = b"#autoupdate-toggle paused# ";
 
+/// The longest command that every cron takes, bytes: 3.0pl1 rejects a longer one, and the whole crontab with it.
+const COMMAND_LIMIT: usize = 998;
+
+/// Whose a crontab is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One user's.
+    User,
+    /// The system's: behind the times stands the user.
+    System,
+}
+
+impl Kind {
+    /// That of a path: /etc/crontab and the files of /etc/cron.d, below any root, are the system's.
+    pub fn of(path: &Path) -> Kind {
+        let in_cron_d = path.parent().is_some_and(|dir| dir.ends_with("etc/cron.d"));
+        if in_cron_d || path.ends_with("etc/crontab") { Kind::System } else { Kind::User }
+    }
+}
+
 /// A crontab. Reading one never fails.
 #[derive(Debug, Clone)]
 pub struct Crontab {
     source: Vec<u8>,
+    kind: Kind,
 }
 
 /// The poller's job.
@@ -29,6 +55,9 @@ pub struct Job {
     /// What they mean.
     pub schedule: Schedule,
     start: usize,
+    /// What cron gives to the shell, the guard included.
+    command: Range<usize>,
+    guard: Option<DateTime<FixedOffset>>,
 }
 
 /// Whether cron runs a job.
@@ -38,6 +67,8 @@ pub enum State {
     Running,
     /// The mark stands in front of it.
     Paused,
+    /// Not before this time: the guard stands in front of its command.
+    Until(DateTime<FixedOffset>),
 }
 
 /// Why there is not one job of the poller.
@@ -47,6 +78,15 @@ pub enum Problem {
     NoJob(Vec<Mention>),
     /// These lines run it, paused ones included.
     SeveralJobs(Vec<usize>),
+}
+
+/// Why a job cannot be paused until a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoGuard {
+    /// The shell that this line sets does not read the guard.
+    Shell(usize),
+    /// The command would have so many bytes.
+    TooLong(usize),
 }
 
 /// A line that names the poller but is no job.
@@ -68,8 +108,8 @@ enum Line<'a> {
 
 impl Crontab {
     /// Reads a file's bytes.
-    pub fn parse(source: &[u8]) -> Crontab {
-        Crontab { source: source.to_vec() }
+    pub fn parse(source: &[u8], kind: Kind) -> Crontab {
+        Crontab { source: source.to_vec(), kind }
     }
 
     /// The file's bytes.
@@ -83,17 +123,23 @@ impl Crontab {
         let mut mentions = Vec::new();
         for (index, span) in self.lines().enumerate() {
             let text = &self.source[span.clone()];
-            let (state, job) = match text.strip_prefix(PAUSED) {
-                Some(job) => (State::Paused, job),
-                None => (State::Running, text),
+            let (mark, job) = match text.strip_prefix(PAUSED) {
+                Some(job) => (Some(State::Paused), job),
+                None => (None, text),
             };
             let line = index + 1;
-            match read(job) {
-                Line::Job { words, schedule, command } if command::runs_poller(command) => {
+            match read(job, self.kind) {
+                Line::Job { words, schedule, command } if command::runs_poller(guard::behind(command)) => {
                     let fields = String::from_utf8_lossy(&words.join(&b' ')).into_owned();
-                    jobs.push(Job { line, state, fields, schedule, start: span.start });
+                    let guard = guard::time(command);
+                    let state = mark.or(guard.map(State::Until)).unwrap_or(State::Running);
+                    let end = span.end - job.iter().rev().take_while(|b| **b == b'\n').count();
+                    let command = end - command.len()..end;
+                    jobs.push(Job { line, state, fields, schedule, start: span.start, command, guard });
                 }
-                Line::Comment(comment) if is_poller(comment) => mentions.push(Mention::CommentedOut(line)),
+                Line::Comment(comment) if self.is_poller(comment) => {
+                    mentions.push(Mention::CommentedOut(line));
+                }
                 Line::Unreadable(text) if command::runs_poller(text) => {
                     mentions.push(Mention::Unreadable(line));
                 }
@@ -110,18 +156,64 @@ impl Crontab {
         }
     }
 
-    /// Puts the mark in front of a running job.
+    /// Puts the mark in front of a job, which was resumed if it was paused until a time.
     pub fn pause(&mut self, job: &Job) {
-        if job.state == State::Running {
+        if job.state != State::Paused {
+            self.resume(job);
             self.source.splice(job.start..job.start, PAUSED.iter().copied());
         }
     }
 
-    /// Takes the mark from a paused job.
+    /// Puts the guard in front of a job's command, in place of another one. A job that the mark pauses stays as it is.
+    pub fn pause_until(&mut self, job: &Job, until: DateTime<FixedOffset>) -> Result<(), NoGuard> {
+        if job.state == State::Paused {
+            return Ok(());
+        }
+        if let Some(line) = self.other_shell(job) {
+            return Err(NoGuard::Shell(line));
+        }
+        let guard = guard::text(until);
+        let length = guard.len() + guard::behind(&self.source[job.command.clone()]).len();
+        if length > COMMAND_LIMIT {
+            return Err(NoGuard::TooLong(length));
+        }
+        self.resume(job);
+        self.source.splice(job.command.start..job.command.start, guard);
+        Ok(())
+    }
+
+    /// Takes the mark and the guard from a job.
     pub fn resume(&mut self, job: &Job) {
+        if job.guard.is_some() {
+            let command = &self.source[job.command.clone()];
+            let length = command.len() - guard::behind(command).len();
+            self.source.drain(job.command.start..job.command.start + length);
+        }
         if job.state == State::Paused {
             self.source.drain(job.start..job.start + PAUSED.len());
         }
+    }
+
+    /// The line that gives the job another shell than those that read the guard: the last one above it counts.
+    fn other_shell(&self, job: &Job) -> Option<usize> {
+        let above = self.lines().enumerate().take(job.line - 1);
+        let shells = above.filter_map(|(index, span)| {
+            let text = self.source[span].trim_ascii();
+            let name_end = text.iter().position(|b| *b == b'=')?;
+            (text[..name_end].trim_ascii() == b"SHELL").then(|| (index + 1, &text[name_end + 1..]))
+        });
+        let (line, shell) = shells.last()?;
+        let is_quote = |b: &u8| matches!(b, b'"' | b'\'') || b.is_ascii_whitespace();
+        let shell: Vec<u8> = shell.iter().copied().filter(|b| !is_quote(b)).collect();
+        let name = shell.rsplit(|b| *b == b'/').next().unwrap_or_default();
+        (![&b"sh"[..], b"dash", b"bash", b"ksh", b"mksh", b"zsh", b"ash"].contains(&name)).then_some(line)
+    }
+
+    /// Whether a remark is a job of the poller behind `#` signs.
+    fn is_poller(&self, comment: &[u8]) -> bool {
+        let signs = comment.iter().take_while(|b| matches!(b, b'#' | b' ' | b'\t')).count();
+        let job = read(&comment[signs..], self.kind);
+        matches!(job, Line::Job { command, .. } if command::runs_poller(command))
     }
 
     fn lines(&self) -> impl Iterator<Item = Range<usize>> {
@@ -134,20 +226,14 @@ impl Crontab {
     }
 }
 
-/// Whether a remark is a job of the poller behind `#` signs.
-fn is_poller(comment: &[u8]) -> bool {
-    let signs = comment.iter().take_while(|b| matches!(b, b'#' | b' ' | b'\t')).count();
-    matches!(read(&comment[signs..]), Line::Job { command, .. } if command::runs_poller(command))
-}
-
-fn read(line: &[u8]) -> Line<'_> {
+fn read(line: &[u8], kind: Kind) -> Line<'_> {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
     let text = &text[text.iter().take_while(|b| is_blank(**b)).count()..];
     match text {
         [] | b"\r" => Line::Blank,
         [b'#', ..] => Line::Comment(text),
         _ if is_variable(text) => Line::Variable,
-        _ => job(text).unwrap_or(Line::Unreadable(text)),
+        _ => job(text, kind).unwrap_or(Line::Unreadable(text)),
     }
 }
 
@@ -165,18 +251,27 @@ fn is_variable(text: &[u8]) -> bool {
     after.iter().find(|b| !is_blank(**b)) == Some(&b'=')
 }
 
-fn job(text: &[u8]) -> Option<Line<'_>> {
+fn job(text: &[u8], kind: Kind) -> Option<Line<'_>> {
     let count = if text.starts_with(b"@") { 1 } else { 5 };
     let mut words = Vec::with_capacity(count);
     let mut rest = text;
     for _ in 0..count {
-        let end = rest.iter().position(|b| is_blank(*b))?;
-        let (word, behind) = rest.split_at(end);
+        let (word, behind) = word(rest)?;
         words.push(word);
-        rest = &behind[behind.iter().take_while(|b| is_blank(**b)).count()..];
+        rest = behind;
     }
+    let command = match kind {
+        Kind::User => rest,
+        Kind::System => word(rest)?.1,
+    };
     let schedule = Schedule::parse(&words)?;
-    Some(Line::Job { words, schedule, command: rest })
+    Some(Line::Job { words, schedule, command })
+}
+
+/// The first word, and what stands behind it and the blanks that follow.
+fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (word, behind) = text.split_at(text.iter().position(|b| is_blank(*b))?);
+    Some((word, &behind[behind.iter().take_while(|b| is_blank(**b)).count()..]))
 }
 
 #[cfg(test)]
@@ -197,7 +292,7 @@ mod tests {
     fn the_job_is_paused_and_resumed_and_every_other_byte_stays() {
         for job in [JOB, "  @hourly  service_polling", "*/5\t*\t*\t*\t*\tcd /watch && ./service_polling.sh"] {
             let before = around(job);
-            let mut crontab = Crontab::parse(before.as_bytes());
+            let mut crontab = Crontab::parse(before.as_bytes(), Kind::User);
             let running = crontab.poller().unwrap();
             assert_eq!((running.line, running.state), (4, State::Running));
             crontab.pause(&running);
@@ -212,8 +307,68 @@ mod tests {
     }
 
     #[test]
+    fn a_guard_stands_in_front_of_the_command_and_of_nothing_else() {
+        let until = |text: &str| DateTime::parse_from_rfc3339(text).unwrap();
+        let (evening, night) = (until("2026-11-26T20:00:00+08:00"), until("2026-11-27T02:00:00+08:00"));
+        for (kind, job, command) in [
+            (Kind::User, "  @hourly  service_polling", "service_polling"),
+            (
+                Kind::System,
+                "* * * * *\troot cd /watch;./service_polling.sh%x",
+                "cd /watch;./service_polling.sh%x",
+            ),
+        ] {
+            let before = around(job);
+            let guarded = |time| {
+                let guard = String::from_utf8(guard::text(time)).unwrap();
+                around(&job.replace(command, &format!("{guard}{command}")))
+            };
+            let mut crontab = Crontab::parse(before.as_bytes(), kind);
+            crontab.pause_until(&crontab.poller().unwrap(), night).unwrap();
+            assert_eq!(crontab.render(), guarded(night).as_bytes());
+            crontab.pause_until(&crontab.poller().unwrap(), evening).unwrap();
+            assert_eq!(crontab.render(), guarded(evening).as_bytes());
+            let paused = crontab.poller().unwrap();
+            assert_eq!(paused.state, State::Until(evening));
+            let mut other = crontab.clone();
+            other.pause(&paused);
+            let mark = String::from_utf8(PAUSED.to_vec()).unwrap();
+            assert_eq!(other.render(), around(&format!("{mark}{job}")).as_bytes());
+            crontab.resume(&paused);
+            assert_eq!(crontab.render(), before.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_guard_that_would_not_work_is_not_put_there() {
+        let until = DateTime::parse_from_rfc3339("2026-11-26T20:00:00+08:00").unwrap();
+        for (source, expected) in [
+            (format!("SHELL=/bin/bash\n SHELL = \"/usr/bin/fish\"\n{JOB}\nSHELL=sh\n"), NoGuard::Shell(2)),
+            (format!("{JOB} {}\n", "x".repeat(900)), NoGuard::TooLong(1095)),
+        ] {
+            let mut crontab = Crontab::parse(source.as_bytes(), Kind::User);
+            let job = crontab.poller().unwrap();
+            assert_eq!(crontab.pause_until(&job, until), Err(expected));
+            assert_eq!(crontab.render(), source.as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_systems_crontabs_have_a_user_behind_the_times() {
+        for path in ["/etc/crontab", "/etc/cron.d/poller", "x/etc/cron.d/poller"] {
+            assert_eq!(Kind::of(Path::new(path)), Kind::System, "{path}");
+        }
+        for path in ["/var/spool/cron/crontabs/root", "/root/crontab", "/etc/cron.d", "/etc/cron.daily/x"] {
+            assert_eq!(Kind::of(Path::new(path)), Kind::User, "{path}");
+        }
+        let jobs = |source: &str| Crontab::parse(source.as_bytes(), Kind::System).poller().is_ok();
+        assert!(jobs("*/5 * * * * root /watch/service_polling.sh\n") && jobs("@daily root service_polling"));
+        assert!(!jobs("* * * * * /watch/service_polling.sh\n") && !jobs("* * * * * service_polling x\n"));
+    }
+
+    #[test]
     fn without_exactly_one_job_the_lines_are_named() {
-        let problem = |source: &str| Crontab::parse(source.as_bytes()).poller().unwrap_err();
+        let problem = |source: &str| Crontab::parse(source.as_bytes(), Kind::User).poller().unwrap_err();
         assert_eq!(problem(""), Problem::NoJob(vec![]));
         assert_eq!(problem("# service_polling.sh\nX=/watch/service_polling.sh\n"), Problem::NoJob(vec![]));
         assert_eq!(
@@ -227,7 +382,7 @@ mod tests {
 
     #[test]
     fn lines_are_told_apart_as_cron_does() {
-        let kind = |text: &str| match read(text.as_bytes()) {
+        let kind = |text: &str| match read(text.as_bytes(), Kind::User) {
             Line::Blank => "blank",
             Line::Comment(_) => "comment",
             Line::Variable => "variable",

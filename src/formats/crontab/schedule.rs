@@ -123,6 +123,16 @@ impl Schedule {
         }
     }
 
+    /// The next so many times after an instant, of which the first may be none.
+    pub fn next_times(&self, now: &LocalTime, count: usize) -> Vec<Next> {
+        let mut times = vec![self.next_after(now)];
+        while let (true, Some(Next::At(last))) = (times.len() < count, times.last()) {
+            let after = LocalTime { instant: *last, zone: now.zone.clone() };
+            times.push(self.next_after(&after));
+        }
+        times
+    }
+
     /// The next time after an instant, by the wall clock of that instant: a change to or from summer time in between is
     /// not looked at.
     pub fn next_after(&self, now: &LocalTime) -> Next {
@@ -272,6 +282,22 @@ mod tests {
         }
         assert_eq!(next("* * * * *", "2018-04-13T19:22:00+08:00"), "Fri 2018-04-13 19:23");
         assert_eq!(next("59 23 31 12 *", "2018-12-31T23:59:00+08:00"), "Tue 2019-12-31 23:59");
+    }
+
+    #[test]
+    fn the_times_behind_the_next_one_follow_it() {
+        let instant = DateTime::parse_from_rfc3339("2018-04-13T19:22:58+08:00").unwrap();
+        let now = LocalTime { instant, zone: "CST".to_owned() };
+        let times = |text: &str| {
+            let shown = |next: Next| match next {
+                Next::At(instant) => instant.format("%d %R").to_string(),
+                other => format!("{other:?}"),
+            };
+            parse(text).unwrap().next_times(&now, 3).into_iter().map(shown).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(times("0,30 20-21 * * *"), "13 20:00, 13 20:30, 13 21:00");
+        assert_eq!(times("@weekly"), "15 00:00, 22 00:00, 29 00:00");
+        assert_eq!((times("0 0 31 2 *"), times("@reboot")), ("Never".to_owned(), "AtReboot".to_owned()));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::names::shown;
 
 pub mod access;
 mod syntax;
+pub mod until;
 
 use access::{Access, HostList, List, Meaning, Origin, Pattern};
 use syntax::{Char, End, Entry, Kind};
@@ -149,11 +150,11 @@ impl RsyncdConf {
         }
     }
 
-    /// Removes from the module's own `hosts deny` exactly these ranges. A list that becomes empty loses its line, unless
+    /// Removes from the module's own `hosts deny` exactly these ranges, and what was written down about their end. A list that becomes empty loses its line, unless
     /// another list would come into force instead: then it stays, empty. A list that `deny` made of the global
     /// addresses and that holds nothing else any more loses its line, too.
     pub fn allow_again(&mut self, module: &[u8], ranges: &[IpRange]) -> Result<(), Problem> {
-        self.check(module)?;
+        self.forget_end(module, ranges)?;
         let (Some(own), inherited) = self.assignments(module, List::Deny.key().as_bytes()) else {
             return Ok(());
         };
@@ -284,15 +285,10 @@ impl RsyncdConf {
         let (at, end) = (last.span.end, last.end);
         let own_line = &self.source[last.span.clone()];
         let indent: &[u8] = match last.kind {
-            Kind::Assignment(..) => {
-                &own_line[..own_line.iter().take_while(|b| matches!(b, b' ' | b'\t')).count()]
-            }
+            Kind::Assignment(..) => indent_of(own_line),
             _ => b"",
         };
-        let line_end: &[u8] = match self.source.iter().position(|b| *b == b'\n') {
-            Some(newline) if self.source[..newline].ends_with(b"\r") => b"\r\n",
-            _ => b"\n",
-        };
+        let line_end = self.line_end();
         let hosts_deny = [b"hosts deny = ", patterns.join(&b","[..]).as_slice()].concat();
         let mut text = Vec::new();
         for line in above.iter().copied().chain([hosts_deny.as_slice()]) {
@@ -310,6 +306,13 @@ impl RsyncdConf {
         }
         self.splice(at..at, &text);
         Ok(())
+    }
+
+    fn line_end(&self) -> &'static [u8] {
+        match self.source.iter().position(|b| *b == b'\n') {
+            Some(newline) if self.source[..newline].ends_with(b"\r") => b"\r\n",
+            _ => b"\n",
+        }
     }
 
     /// The mark directly above an entry.
@@ -364,6 +367,11 @@ impl RsyncdConf {
         let edited = [&self.source[..at.start], text, &self.source[at.end..]].concat();
         *self = RsyncdConf::parse(&edited);
     }
+}
+
+/// The blanks that a line begins with.
+fn indent_of(line: &[u8]) -> &[u8] {
+    &line[..line.iter().take_while(|b| matches!(b, b' ' | b'\t')).count()]
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use clap::{Parser, ValueEnum};
 
 use crate::error::{Error, Result};
 use crate::ip_range::IpRange;
-use crate::layout::{POLLER_CRONTAB, RSYNCD_CONF, SERVICE_MODULE};
-use crate::names::Port;
+use crate::layout::{POLLER_USER, RSYNCD_CONF, SERVICE_MODULE};
+use crate::names::{Port, shown};
 use crate::tools::WaitOption;
+use crate::tools::autoupdate_toggle::end::End;
 use crate::tools::edit::{DryRunOption, Mode};
 
 /// Turns automatic updates off for some members, and on again: on the monitor by the addresses that its rsync daemon
@@ -43,9 +44,18 @@ pub struct Cli {
     /// daemon: its pid file [default: that of the configuration, otherwise /tmp/rsyncd.pid]
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
-    /// crontab: the crontab with the poller's line [default: /var/spool/cron/root]
-    #[arg(long, value_name = "FILE")]
+    /// crontab: the crontab with the poller's line; /etc/crontab and files of /etc/cron.d have a user in each line
+    #[arg(long, value_name = "FILE", conflicts_with = "user")]
     file: Option<PathBuf>,
+    /// crontab: whose crontab, below /var/spool/cron or /var/spool/cron/crontabs [default: root]
+    #[arg(long, value_name = "NAME")]
+    user: Option<OsString>,
+    /// disable: until this time, such as 20:00 (the next one) or 2026-11-26T20:00, local time
+    #[arg(long, value_name = "TIME", conflicts_with = "duration")]
+    until: Option<OsString>,
+    /// disable: for so long, such as 30m, 2h or 1d
+    #[arg(long = "for", value_name = "DURATION")]
+    duration: Option<OsString>,
     #[command(flatten)]
     wait: WaitOption,
     #[command(flatten)]
@@ -68,8 +78,8 @@ enum Typed {
 /// What to do about updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Turn them off.
-    Disable,
+    /// Turn them off, until a time if one is given.
+    Disable(Option<End>),
     /// Turn them on again.
     Enable,
     /// Say how it is.
@@ -133,10 +143,16 @@ pub enum Request {
         port: Option<Port>,
     },
     /// By a crontab.
-    Crontab {
-        /// The crontab.
-        file: PathBuf,
-    },
+    Crontab(Whose),
+}
+
+/// Which crontab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// This file.
+    File(PathBuf),
+    /// That of this user, wherever this host keeps it.
+    User(OsString),
 }
 
 impl Cli {
@@ -146,8 +162,12 @@ impl Cli {
         if matches!(self.action, Typed::Status | Typed::Daemon) {
             refuse("--dry-run", "disable and enable", (mode == Mode::Show).then_some(()))?;
         }
+        if self.action != Typed::Disable {
+            refuse("--until", "disable", self.until.as_ref())?;
+            refuse("--for", "disable", self.duration.as_ref())?;
+        }
         let verb = match self.action {
-            Typed::Disable => Verb::Disable,
+            Typed::Disable => Verb::Disable(end(self.until.as_ref(), self.duration.as_ref())?),
             Typed::Enable => Verb::Enable,
             Typed::Status => Verb::Status,
             Typed::Daemon => return self.daemon().map(|task| (task, wait)),
@@ -166,15 +186,27 @@ impl Cli {
                 refuse("--module", whose, self.module.as_ref())?;
                 refuse("--ip", whose, self.ip.first())?;
                 refuse("--port", whose, self.port.as_ref())?;
-                Request::Crontab { file: self.file.unwrap_or_else(|| POLLER_CRONTAB.into()) }
+                Request::Crontab(self.whose()?)
             }
             None => return Err(Error::usage("--method rsyncd or --method crontab is needed")),
         };
         Ok((Task::Updates(verb, request, mode), wait))
     }
 
+    fn whose(self) -> Result<Whose> {
+        let user = self.user.unwrap_or_else(|| POLLER_USER.into());
+        let is_name =
+            !user.is_empty() && !user.as_bytes().contains(&b'/') && !user.as_bytes().starts_with(b".");
+        match self.file {
+            Some(file) => Ok(Whose::File(file)),
+            None if is_name => Ok(Whose::User(user)),
+            None => Err(Error::usage(format!("--user {}: that is no user's name", shown(user.as_bytes())))),
+        }
+    }
+
     fn rsyncd(self, verb: Verb) -> Result<Request> {
         refuse("--file", "--method crontab", self.file.as_ref())?;
+        refuse("--user", "--method crontab", self.user.as_ref())?;
         let ranges = ranges(&self.ip)?;
         if ranges.is_empty() && (verb != Verb::Status || !self.ip.is_empty()) {
             return Err(Error::usage("--ip names no address; write at least one"));
@@ -193,6 +225,7 @@ impl Cli {
         refuse("--module", whose, self.module.as_ref())?;
         refuse("--ip", whose, self.ip.first())?;
         refuse("--file", whose, self.file.as_ref())?;
+        refuse("--user", whose, self.user.as_ref())?;
         let Some(verb) = self.daemon_action else {
             return Err(Error::usage(
                 "daemon needs an action; write status, start, stop or restart behind it",
@@ -206,6 +239,12 @@ impl Cli {
 
 fn port(text: Option<OsString>) -> Result<Option<Port>> {
     text.map(|text| Port::parse(text.as_bytes())).transpose().map_err(|e| e.context("--port"))
+}
+
+fn end(until: Option<&OsString>, duration: Option<&OsString>) -> Result<Option<End>> {
+    let until = until.map(|text| End::until(text.as_bytes())).transpose()?;
+    let after = duration.map(|text| End::after(text.as_bytes())).transpose()?;
+    Ok(until.or(after))
 }
 
 /// Refuses an option that was given and belongs elsewhere.
@@ -246,9 +285,9 @@ mod tests {
             Some(Task::Updates(verb, Request::Rsyncd { config, module, ranges, port: None }, Mode::Write))
         };
         let typed = "t disable --method rsyncd --ip 10.85.136.181,10.0.0.0/8,10.85.136.181";
-        assert_eq!(task(typed), rsyncd(Verb::Disable, ranges));
+        assert_eq!(task(typed), rsyncd(Verb::Disable(None), ranges));
         assert_eq!(task("t status --method rsyncd"), rsyncd(Verb::Status, vec![]));
-        let crontab = Request::Crontab { file: "/var/spool/cron/root".into() };
+        let crontab = Request::Crontab(Whose::User("root".into()));
         let enable = |mode| Some(Task::Updates(Verb::Enable, crontab.clone(), mode));
         assert_eq!(task("t enable --method crontab"), enable(Mode::Write));
         assert_eq!(task("t enable --method crontab --dry-run"), enable(Mode::Show));
@@ -274,6 +313,16 @@ mod tests {
             "t disable --method crontab --config x",
             "t disable --method crontab --module m",
             "t disable --method crontab --port 873",
+            "t disable --method crontab --file x --user y",
+            "t disable --method crontab --user ../x",
+            "t disable --method crontab --until 20:00 --for 2h",
+            "t disable --method crontab --until 25:00",
+            "t disable --method crontab --for 2",
+            "t enable --method crontab --for 2h",
+            "t status --method crontab --until 20:00",
+            "t daemon stop --for 2h",
+            "t daemon stop --user x",
+            "t status --method rsyncd --user x",
             "t status --method crontab --dry-run",
             "t daemon stop --dry-run",
             "t status stop --method crontab",

@@ -2,7 +2,8 @@
 //!
 //! `--method rsyncd`, on the monitor: reads and writes the `hosts deny` of one module in /etc/rsyncd.conf. The daemon reads
 //! that file for every connection, so nothing is restarted. `--method crontab`, on a member: pauses and resumes the
-//! poller's one job in /var/spool/cron/root. `status` writes nothing. After an edit the daemon is asked, as each of the
+//! poller's one job in root's crontab, or another one. `status` writes nothing. With `--until` or `--for` the end is written
+//! into the file, too: a tick of `dispatch` carries it out, and on a member cron itself. After an edit the daemon is asked, as each of the
 //! members whose address is this host's own, and an answer that is not the file's is a failure. With `--dry-run` the edit is
 //! shown, and nobody is asked.
 //!
@@ -26,6 +27,7 @@ use crate::tools::edit::{self, Mode};
 mod cli;
 mod daemon;
 mod decide;
+mod end;
 mod observe;
 
 use cli::{Cli, DaemonRequest, DaemonVerb, Request, Task, Verb};
@@ -59,20 +61,25 @@ fn run(cli: Cli) -> Result<()> {
 }
 
 fn updates(verb: Verb, request: &Request, wait: Wait, mode: Mode) -> Result<()> {
-    let file = match request {
-        Request::Rsyncd { config, .. } => config,
-        Request::Crontab { file } => file,
+    let file = &match request {
+        Request::Rsyncd { config, .. } => config.clone(),
+        Request::Crontab(whose) => observe::crontab(whose)?,
+    };
+    let until = match verb {
+        Verb::Disable(Some(end)) => Some(end.resolve(&clock::now(), clock::at_wall_clock)?),
+        Verb::Disable(None) | Verb::Enable | Verb::Status => None,
     };
     let _lock = match (verb, mode) {
         (Verb::Status, _) | (_, Mode::Show) => None,
-        (Verb::Disable | Verb::Enable, Mode::Write) => Some(lock(file, wait)?),
+        (Verb::Disable(_) | Verb::Enable, Mode::Write) => Some(lock(file, wait)?),
     };
     let mut observed = Observed { file, source: files::read(file, CONFIGURATION_LIMIT)?, now: clock::now() };
-    edit::apply(&decide::decide(&observed, verb, request)?, file, mode)?;
+    edit::apply(&decide::decide(&observed, verb, until, request)?, file, mode)?;
     if mode == Mode::Show {
         return Ok(());
     }
-    if let (Verb::Disable | Verb::Enable, Request::Rsyncd { config, module, ranges, port }) = (verb, request)
+    if let (Verb::Disable(_) | Verb::Enable, Request::Rsyncd { config, module, ranges, port }) =
+        (verb, request)
     {
         let asked = DaemonRequest { config: config.clone(), pid_file: None, port: *port };
         let seen = observe::seen(&observe::settings(&asked)?, module, ranges)?;

@@ -1,17 +1,17 @@
-//! Reads what there is to know about the rsync daemon of a configuration: machine -> facts.
+//! Finds a user's crontab, and reads what there is to know about the rsync daemon of a configuration: machine -> facts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::daemon_answer::Greeting;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ip_range::IpRange;
-use crate::layout::RSYNCD_CONF;
-use crate::machine::files::{self, CONFIGURATION_LIMIT};
+use crate::layout::{CRONTABS, RSYNCD_CONF};
+use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind};
 use crate::machine::{environment, net, proc};
 use crate::process::Process;
-use crate::tools::autoupdate_toggle::cli::DaemonRequest;
+use crate::tools::autoupdate_toggle::cli::{DaemonRequest, Whose};
 use crate::tools::autoupdate_toggle::decide::daemon::Facts;
 use crate::tools::autoupdate_toggle::decide::daemon::host::{self, Config, Content, Daemon, Found, Host};
 use crate::tools::autoupdate_toggle::decide::daemon::settings::{By, Settings};
@@ -22,6 +22,32 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The largest pid file that is looked at, bytes.
 const PID_FILE_LIMIT: u64 = 4096;
+
+/// The crontab that is meant. Fails when a user has none, or one in each of the places.
+pub fn crontab(whose: &Whose) -> Result<PathBuf> {
+    let user = match whose {
+        Whose::File(file) => return Ok(file.clone()),
+        Whose::User(user) => user,
+    };
+    let mut there = Vec::new();
+    for path in CRONTABS.map(|dir| Path::new(dir).join(user)) {
+        if files::facts(&path)?.is_some_and(|facts| facts.kind != Kind::Directory) {
+            there.push(path);
+        }
+    }
+    let shown = user.display();
+    match &there[..] {
+        [] => Err(Error::failed(format!(
+            "{shown} has no crontab in {}; name it with --user or --file",
+            CRONTABS.join(" or ")
+        ))),
+        [file] => Ok(file.clone()),
+        [..] => Err(Error::failed(format!(
+            "{shown} has a crontab in {}; name the one that cron reads with --file",
+            CRONTABS.join(" and in ")
+        ))),
+    }
+}
 
 /// Reads the settings of a configuration's daemon. Fails when the configuration is missing or cannot be read.
 pub fn settings(request: &DaemonRequest) -> Result<Settings> {

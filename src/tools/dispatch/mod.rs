@@ -2,8 +2,8 @@
 //!
 //! Reads `datamining_plugin/MODEL/` (the upload), `datamining_service/MODEL/` and the member list; writes
 //! `plugin/VERSION/`, `config_*/service.conf`, `status` and, as dot files, its lock and journal; removes `success` and
-//! `status` when every member confirmed, or after 20 minutes, and old versions where that is asked for. Exit codes: 0 done or
-//! nothing to do, 1 failed, 2 wrong usage or bad input file, 75 another run holds the lock.
+//! `status` when every member confirmed, or after 20 minutes, and old versions where that is asked for. Takes denials whose end
+//! has come (`autoupdate-toggle disable --until`) out of rsyncd.conf. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage or bad input file, 75 another run holds the lock.
 
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::layout::Monitor;
 use crate::machine::locks::{Lock, Wait};
 use crate::machine::{environment, files, terminal};
+use crate::tools::lift;
 
 mod all;
 mod apply;
@@ -42,10 +43,12 @@ fn run(cli: Cli) -> Result<()> {
     match request {
         Request::One(target) => {
             check_mounted(&monitor)?;
+            let lifted = lift::due_denials();
             let ticked = tick(&monitor, &target, manner, &mut |line| {
                 terminal::say(line);
                 Ok(())
             });
+            let ticked = ticked.and(lifted);
             // dispatchserver.sh sends the output to its log, and cron throws standard error away.
             if let Err(error) = &ticked
                 && terminal::output_is_a_log_of_its_own()
@@ -54,7 +57,10 @@ fn run(cli: Cli) -> Result<()> {
             }
             ticked
         }
-        Request::All(registry) => all::run(&monitor, registry, manner),
+        Request::All(registry) => {
+            let lifted = lift::due_denials();
+            all::run(&monitor, registry, manner).and(lifted)
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use chrono::{DateTime, FixedOffset};
+
 use crate::error::Result;
 use crate::ip_range::IpRange;
 use crate::time::LocalTime;
@@ -24,19 +26,31 @@ pub struct Observed<'a> {
     pub now: LocalTime,
 }
 
-/// The steps; on an error nothing is to be done.
-pub fn decide(observed: &Observed, verb: Verb, request: &Request) -> Result<Vec<Action>> {
+impl Observed<'_> {
+    /// A time as the operator's clock shows it.
+    fn shown(&self, time: DateTime<FixedOffset>) -> String {
+        time.with_timezone(self.now.instant.offset()).format("%F %R").to_string()
+    }
+}
+
+/// The steps; on an error nothing is to be done. `until` is when updates that are turned off come on again.
+pub fn decide(
+    observed: &Observed,
+    verb: Verb,
+    until: Option<DateTime<FixedOffset>>,
+    request: &Request,
+) -> Result<Vec<Action>> {
     match request {
         Request::Rsyncd { module, ranges, .. } => {
             let site = rsyncd::Site { observed, module, ranges };
             match verb {
-                Verb::Disable => site.disable(),
+                Verb::Disable(_) => site.disable(until),
                 Verb::Enable => site.enable(),
                 Verb::Status => site.status(),
             }
         }
-        Request::Crontab { .. } => match verb {
-            Verb::Disable => crontab::disable(observed),
+        Request::Crontab(_) => match verb {
+            Verb::Disable(_) => crontab::disable(observed, until),
             Verb::Enable => crontab::enable(observed),
             Verb::Status => crontab::status(observed),
         },

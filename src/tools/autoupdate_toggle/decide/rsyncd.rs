@@ -1,9 +1,15 @@
 //! The `hosts deny` of one module.
 
+use std::path::Path;
+
+use chrono::{DateTime, FixedOffset};
+
 use crate::error::{Error, Result};
 use crate::formats::rsyncd_conf::RsyncdConf;
 use crate::formats::rsyncd_conf::access::{Access, HostList, List, Meaning, Origin, Pattern, Verdict};
+use crate::formats::rsyncd_conf::until::Ending;
 use crate::ip_range::IpRange;
+use crate::layout::RSYNCD_CONF;
 use crate::names::shown;
 use crate::tools::autoupdate_toggle::decide::{Action, Observed};
 
@@ -19,20 +25,29 @@ pub struct Site<'a> {
 }
 
 impl Site<'_> {
-    /// Denies the addresses. Fails, and nothing is to be done, when one of them would still be admitted.
-    pub fn disable(&self) -> Result<Vec<Action>> {
+    /// Denies the addresses, until a time if one is given. A denial without an end stays one. Fails, and nothing is to be
+    /// done, when one of them would still be admitted.
+    pub fn disable(&self, until: Option<DateTime<FixedOffset>>) -> Result<Vec<Action>> {
         let mut conf = RsyncdConf::parse(&self.observed.source);
         let before = self.access(&conf)?;
+        let endings = self.endings(&conf)?;
         let mut notes = Vec::new();
         let mut missing = Vec::new();
+        let mut with_end = Vec::new();
         for range in self.ranges {
             match before.verdict(range) {
                 Verdict::AdmittedBy(pattern) => return Err(self.allow_wins(range, pattern)),
                 Verdict::Partly(pattern) if pattern.list == List::Allow => {
                     return Err(self.allow_wins(range, pattern));
                 }
+                Verdict::DeniedBy(_) | Verdict::NotJudged(_)
+                    if is_own(&before, range) && end_of(&endings, range).is_some() =>
+                {
+                    with_end.push(*range);
+                }
                 Verdict::DeniedBy(pattern) => {
-                    notes.push(format!("{range} is denied already ({})", self.by(pattern)));
+                    let end = until.map_or("", |_| ", and without an end: enable it first to give it one");
+                    notes.push(format!("{range} is denied already ({}){end}", self.by(pattern)));
                 }
                 Verdict::NotAllowed(line) => notes.push(format!(
                     "{range} is denied already (not in the hosts allow of {})",
@@ -47,7 +62,13 @@ impl Site<'_> {
                 Verdict::Admitted | Verdict::Partly(_) | Verdict::NotJudged(_) => missing.push(*range),
             }
         }
-        conf.deny(self.module, &missing).map_err(|problem| self.problem(&problem))?;
+        let changed = [missing.as_slice(), &with_end].concat();
+        conf.deny(self.module, &missing)
+            .and_then(|()| match until {
+                Some(until) => conf.end_denial(self.module, &changed, until),
+                None => conf.forget_end(self.module, &changed),
+            })
+            .map_err(|problem| self.problem(&problem))?;
         let after = self.access(&conf)?;
         for range in self.ranges {
             match after.verdict(range) {
@@ -56,7 +77,14 @@ impl Site<'_> {
                 _ => return Err(Error::failed(format!("{}: {range} would still be admitted", self.file()))),
             }
         }
-        Ok(self.outcome(&conf, "denied", &missing, notes))
+        if until.is_some() && self.observed.file != Path::new(RSYNCD_CONF) {
+            notes.push("dispatch ends it where RSYNCD_CONF names this file in its crontab".to_owned());
+        }
+        let done = match until {
+            Some(until) => format!("denied until {} local time", self.observed.shown(until)),
+            None => "denied".to_owned(),
+        };
+        Ok(self.outcome(&conf, &done, &changed, notes))
     }
 
     /// Takes the addresses out of `hosts deny`. Fails, and nothing is to be done, when one of them would still be denied.
@@ -96,16 +124,22 @@ impl Site<'_> {
 
     /// Says what the daemon does with the addresses; without addresses, whom it denies.
     pub fn status(&self) -> Result<Vec<Action>> {
-        let access = self.access(&RsyncdConf::parse(&self.observed.source))?;
-        let lines = if self.ranges.is_empty() { self.lists(&access) } else { self.verdicts(&access) };
+        let conf = RsyncdConf::parse(&self.observed.source);
+        let (access, endings) = (self.access(&conf)?, self.endings(&conf)?);
+        let lines = match self.ranges {
+            [] => self.lists(&access, &endings),
+            _ => self.verdicts(&access, &endings),
+        };
         Ok(lines.into_iter().map(Action::Say).collect())
     }
 
-    fn verdicts(&self, access: &Access) -> Vec<String> {
+    fn verdicts(&self, access: &Access, endings: &[Ending]) -> Vec<String> {
         let line = |range: &IpRange| match access.verdict(range) {
             Verdict::Admitted => format!("{range}: enabled"),
             Verdict::AdmittedBy(pattern) => format!("{range}: enabled ({})", self.by(pattern)),
-            Verdict::DeniedBy(pattern) => format!("{range}: disabled ({})", self.by(pattern)),
+            Verdict::DeniedBy(pattern) => {
+                format!("{range}: disabled{} ({})", self.end(endings, pattern), self.by(pattern))
+            }
             Verdict::NotAllowed(line) => {
                 format!("{range}: disabled (not in the hosts allow of {})", self.place(line))
             }
@@ -115,7 +149,25 @@ impl Site<'_> {
         self.ranges.iter().map(line).collect()
     }
 
-    fn lists(&self, access: &Access) -> Vec<String> {
+    /// When a pattern of `hosts deny` goes by itself.
+    fn end(&self, endings: &[Ending], pattern: &Pattern) -> String {
+        let Meaning::Range(range) = pattern.meaning else { return String::new() };
+        let Some(end) = end_of(endings, &range).filter(|_| pattern.list == List::Deny) else {
+            return String::new();
+        };
+        let over = if end <= self.observed.now.instant {
+            ", which is over: the next tick of dispatch admits it"
+        } else {
+            ""
+        };
+        format!(" until {} local time{over}", self.observed.shown(end))
+    }
+
+    fn endings(&self, conf: &RsyncdConf) -> Result<Vec<Ending>> {
+        conf.endings(self.module).map_err(|problem| self.problem(&problem))
+    }
+
+    fn lists(&self, access: &Access, endings: &[Ending]) -> Vec<String> {
         let patterns = |list: &Option<HostList>| list.iter().flat_map(|l| l.patterns.clone()).collect();
         let (allow, deny): (Vec<Pattern>, Vec<Pattern>) = (patterns(&access.allow), patterns(&access.deny));
         let unjudged = |pattern: &Pattern| match pattern.meaning {
@@ -124,7 +176,10 @@ impl Site<'_> {
             Meaning::Everyone | Meaning::Range(_) => "",
         };
         let show = |what: &'static str| {
-            move |p: &Pattern| format!("{what} {} ({}){}", text(p), self.by_line(p), unjudged(p))
+            move |p: &Pattern| {
+                let end = self.end(endings, p);
+                format!("{what} {}{end} ({}){}", text(p), self.by_line(p), unjudged(p))
+            }
         };
         let mut lines: Vec<String> = allow.iter().map(show("allowed before all:")).collect();
         lines.extend(deny.iter().map(show("denied:")));
@@ -236,30 +291,47 @@ fn is_listed(access: &Access, range: &IpRange) -> bool {
     access.deny.as_ref().is_some_and(|deny| deny.patterns.iter().any(is_it))
 }
 
+/// Whether it is there in a list of the module's own.
+fn is_own(access: &Access, range: &IpRange) -> bool {
+    let is_own = |deny: &HostList| deny.patterns.iter().all(|pattern| pattern.origin == Origin::Module);
+    is_listed(access, range) && access.deny.as_ref().is_some_and(is_own)
+}
+
+fn end_of(endings: &[Ending], range: &IpRange) -> Option<DateTime<FixedOffset>> {
+    endings.iter().find(|ending| ending.ranges.contains(range)).map(|ending| ending.until)
+}
+
 fn text(pattern: &Pattern) -> String {
     String::from_utf8_lossy(&pattern.text).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::time::LocalTime;
     use crate::tools::autoupdate_toggle::cli::{Request, Verb};
     use crate::tools::autoupdate_toggle::decide::decide;
 
     fn run(source: &str, ips: &str, verb: Verb) -> Result<Vec<Action>> {
+        run_until(source, ips, verb, None)
+    }
+
+    fn run_until(
+        source: &str,
+        ips: &str,
+        verb: Verb,
+        until: Option<DateTime<FixedOffset>>,
+    ) -> Result<Vec<Action>> {
         let now = LocalTime { instant: chrono::DateTime::default(), zone: "UTC".to_owned() };
         let observed = Observed { file: Path::new("f"), source: source.as_bytes().to_vec(), now };
         let words = ips.split(',').filter(|word| !word.is_empty());
         let ranges = words.map(|word| IpRange::parse(word.as_bytes()).unwrap()).collect();
         let request = Request::Rsyncd { config: "f".into(), module: b"m".to_vec(), ranges, port: None };
-        decide(&observed, verb, &request)
+        decide(&observed, verb, until, &request)
     }
 
     fn disable(source: &str, ips: &str) -> Result<Vec<Action>> {
-        run(source, ips, Verb::Disable)
+        run(source, ips, Verb::Disable(None))
     }
 
     fn enable(source: &str, ips: &str) -> Result<Vec<Action>> {
@@ -330,6 +402,47 @@ mod tests {
             assert!(error.to_string().starts_with(said), "{error}");
             assert_eq!(error.exit.code(), 1);
         }
+    }
+
+    #[test]
+    fn a_denial_with_an_end_is_said_and_one_without_is_not_shortened() {
+        let hour = |hour: i64| Some((DateTime::UNIX_EPOCH + chrono::TimeDelta::hours(hour)).fixed_offset());
+        let remark = |hour| format!("# autoupdate-toggle: until 1970-01-01T{hour}:00:00+00:00: 10.0.0.1\n");
+        let steps = |source: &str, ips, until| {
+            let actions = run_until(source, ips, Verb::Disable(None), until).unwrap();
+            actions.into_iter().map(|action| match action {
+                Action::Replace(bytes) => String::from_utf8(bytes).unwrap(),
+                Action::Say(line) => line,
+            })
+        };
+        let denied = "[m]\nhosts deny = 10.0.0.9\n";
+        let both = |end: &str| format!("[m]\n{end}hosts deny = 10.0.0.9,10.0.0.1\n");
+        let once: Vec<String> = steps(denied, "10.0.0.1,10.0.0.9", hour(20)).collect();
+        assert_eq!(once[0], both(&remark("20")));
+        assert_eq!(
+            once[1],
+            "f: denied until 1970-01-01 20:00 local time in module \u{201c}m\u{201d}: 10.0.0.1; 10.0.0.9 is denied \
+             already (10.0.0.9 in the hosts deny of f:2), and without an end: enable it first to give it one; dispatch ends \
+             it where RSYNCD_CONF names this file in its crontab; the daemon needs no restart"
+        );
+        assert_eq!(steps(&once[0], "10.0.0.1", hour(21)).next(), Some(both(&remark("21"))));
+        let without: Vec<String> = steps(&once[0], "10.0.0.1", None).collect();
+        assert_eq!(without[0], both(""));
+        assert_eq!(
+            without[1],
+            "f: denied in module \u{201c}m\u{201d}: 10.0.0.1; the daemon needs no restart"
+        );
+        assert_eq!(
+            status(&once[0], ""),
+            ["denied: 10.0.0.9 (f:3)", "denied: 10.0.0.1 until 1970-01-01 20:00 local time (f:3)"]
+        );
+        assert_eq!(
+            status(&both(&remark("00")), "10.0.0.1"),
+            [
+                "10.0.0.1: disabled until 1970-01-01 00:00 local time, which is over: the next tick of dispatch admits it \
+              (10.0.0.1 in the hosts deny of f:3)"
+            ]
+        );
     }
 
     #[test]
