@@ -170,6 +170,10 @@ fn publish(
         Begin::Exclusively => Action::MarkInFlight(version.clone()),
         Begin::Again => Action::MarkInFlightAgain(version.clone()),
     });
+    if facts.published != Published::Absent {
+        // Half a copy of a run that died, while a script published the same.
+        prepare.push(Action::DiscardStaged(version.clone()));
+    }
     match (facts.published, begin) {
         (Published::SameAsUpload, _) if facts.is_sealed => {}
         (Published::SameAsUpload, _) => prepare.push(Action::Seal(version.clone(), expected)),
