@@ -45,15 +45,18 @@ pub fn fleet(members: Vec<(Ipv4Addr, Manner)>) -> u16 {
     let port = free_port();
     for (address, manner) in members {
         let listener = TcpListener::bind((address, port)).unwrap_or_else(|e| panic!("{address}:{port}: {e}"));
-        let serve = move || {
-            for stream in listener.incoming() {
-                let stream = stream.unwrap();
-                thread::Builder::new().stack_size(128 << 10).spawn(move || answer(stream, manner)).unwrap();
-            }
-        };
+        let serve = move || serve(&listener, manner);
         thread::Builder::new().stack_size(128 << 10).spawn(serve).unwrap();
     }
     port
+}
+
+/// Serves whoever connects, for ever.
+pub fn serve(listener: &TcpListener, manner: Manner) {
+    for stream in listener.incoming() {
+        let stream = stream.unwrap();
+        thread::Builder::new().stack_size(128 << 10).spawn(move || answer(stream, manner)).unwrap();
+    }
 }
 
 fn answer(mut stream: TcpStream, manner: Manner) {

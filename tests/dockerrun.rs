@@ -1,7 +1,6 @@
 //! `dockerrun` before and behind `docker run`: who has the port, whether the service comes up, what a check says. Against a
 //! stand-in for `docker` that answers what a case wrote down, as a real engine was seen to; and, where one runs, against a real engine.
 
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
@@ -9,6 +8,7 @@ use crate::asking::{Manner, fleet};
 use crate::harness::daemon::free_port;
 use crate::harness::outcome::shown;
 use crate::harness::parts::{find, has_container_engine, need};
+use crate::harness::port::Reserved;
 use crate::harness::world::MODEL;
 use crate::harness::{Outcome, Sandbox, Side, Tool, World, wait_until};
 
@@ -24,14 +24,18 @@ fn stand_in(world: &World) {
     world.write("engine/run", format!("{ID}\n"));
 }
 
-/// What `docker container inspect` says of the one container that there is.
+/// The one container that there is, as `docker container inspect` describes it.
 fn container(world: &World, port: u16, status: &str, exit_code: i32) {
     world.write("engine/ps", format!("{ID}\n"));
-    let image = "registry.intra.weibo.com/weibo_rd_algorithmplatform/image:v1.0";
-    let line = format!(
+    world.write("engine/container", described("image", port, status, exit_code));
+}
+
+/// A container as `docker container inspect` describes it in the format that it is asked for.
+pub fn described(image: &str, port: u16, status: &str, exit_code: i32) -> String {
+    let image = format!("registry.intra.weibo.com/weibo_rd_algorithmplatform/{image}:v1.0");
+    format!(
         r#"{{"id":"{ID}","name":"/happy_gates","image":"{image}","env":["ENV_SERVICE_PORT={port}"],"status":"{status}","exit_code":{exit_code}}}"#
-    );
-    world.write("engine/container", line + "\n");
+    ) + "\n"
 }
 
 fn prepared(world: &World, arguments: &[&str]) -> Command {
@@ -68,7 +72,8 @@ fn it_ends_when_somebody_listens_on_the_port_and_prints_the_id() {
     let sandbox = Sandbox::new();
     let world = sandbox.world();
     stand_in(&world);
-    let port = free_port();
+    let reserved = Reserved::new();
+    let port = reserved.port;
     container(&world, port, "running", 0);
     // It is there when it is waited for, and was not before.
     std::fs::remove_file(world.path("engine/ps")).unwrap();
@@ -77,7 +82,7 @@ fn it_ends_when_somebody_listens_on_the_port_and_prints_the_id() {
         world.journal_lines().join("").matches("<container>").count() > 1
     });
     assert!(child.try_wait().unwrap().is_none(), "nobody listens yet");
-    let _service = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let _service = reserved.listen();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{ID}\n"));
@@ -88,7 +93,8 @@ fn a_container_that_ends_is_reported_with_its_last_line() {
     let sandbox = Sandbox::new();
     let world = sandbox.world();
     stand_in(&world);
-    let port = free_port();
+    let reserved = Reserved::new();
+    let port = reserved.port;
     container(&world, port, "exited", 3);
     world.write("engine/logs", "2026-11-26T19:19:35.467545809Z loading\n");
     world.write("engine/logs.err", "2026-11-26T19:19:35.470545809Z no \u{1b}[31mmodel\n");
@@ -106,7 +112,8 @@ fn a_service_that_is_late_is_left_and_named() {
     let sandbox = Sandbox::new();
     let world = sandbox.world();
     stand_in(&world);
-    let port = free_port();
+    let reserved = Reserved::new();
+    let port = reserved.port;
     container(&world, port + 1, "running", 0);
     world.write("service/env.sh", "service_timeout=1\n");
     let outcome = ran(&world, &words(&start(port)));
@@ -251,7 +258,8 @@ fn a_check_says_what_is_there_and_where_the_version_is_from() {
     world.write("engine/images", "r/p/image:v1.0  067de1d0b900  12 days ago  1.86GB\n");
     failed(&check(), "is up; start one: dockerrun VERSION image PORT SERVICE_NAME");
 
-    let silent = free_port();
+    let reserved = Reserved::new();
+    let silent = reserved.port;
     container(&world, silent, "running", 0);
     failed(&check(), &format!("container happy_gates is up, but nobody listens on port {silent}"));
 

@@ -5,8 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::asking::{Manner, serve};
 use crate::discovery::{Server, ok};
+use crate::dockerrun::described;
 use crate::harness::parts::{is_root, need};
+use crate::harness::port::Reserved;
 use crate::harness::rsyncd::Rsyncd;
 use crate::harness::world::MODEL;
 use crate::harness::zookeeper::{JAR, ZooKeeper};
@@ -70,7 +73,7 @@ impl Hosts {
             ("media_service", "the_manuals_group".to_owned()),
         ];
         let hosts = Hosts { rsyncd, here };
-        hosts.furnish();
+        hosts.furnish(service_port);
         hosts
     }
 
@@ -91,7 +94,7 @@ impl Hosts {
     }
 
     /// What is there before the page's first command.
-    fn furnish(&self) {
+    fn furnish(&self, service_port: u16) {
         let dir = self.rsyncd.dir.path().display();
         let mut daemon = self.rsyncd_conf_head();
         for module in ["datamining_plugin", "datamining_service"] {
@@ -111,6 +114,11 @@ impl Hosts {
             "# Ports in use\n\n| port | service id | who |\n|---|---|---|\n| 10001 | other | x |\n",
             0o644,
         );
+        // The container engine, a stand-in: `container` is the one that it was told to start.
+        let docker = "#!/bin/sh\ncd \"${0%/*}/..\"\ncase $1 in\nrun) echo started | tee container ;;\n\
+            ps) [ ! -e container ] || cat container ;;\ncontainer) cat described ;;\nimages) echo mblog_yellow:v1.0 ;;\nesac\n";
+        self.write("stand-in/docker", docker, 0o755);
+        self.write("described", &described(MODEL, service_port, "running", 0), 0o644);
         self.write("home/build/mblog_yellow.so", "library 1\n", 0o755);
         self.write("home/build/new/mblog_yellow.so", "library 2\n", 0o755);
         self.write("home/build/data/feature.conf", "feature\n", 0o644);
@@ -154,13 +162,17 @@ impl Hosts {
         let here = self.here.iter().chain(&of_member);
         let script = here.fold(script.to_owned(), |script, (there, here)| script.replace(there, here));
         let binaries = Path::new(env!("CARGO_BIN_EXE_dispatch")).parent().unwrap();
-        let path = format!("{}:{}", binaries.display(), std::env::var("PATH").unwrap());
+        let stand_in = self.path("stand-in");
+        let path =
+            [binaries.display().to_string(), stand_in.display().to_string(), std::env::var("PATH").unwrap()]
+                .join(":");
         let output = Command::new("dash")
             .args(["-e", "-c", &script])
             .current_dir(self.path("home"))
             .env("PATH", path)
             .env("HOME", self.path("home"))
             .env("MONITOR_ROOT", self.path("monitor"))
+            .env("SERVICE_ROOT", self.path("service"))
             .env("WATCH_ROOT", self.path(member).join("watch"))
             .env("WORKSPACE_ROOT", self.path(member).join("workspace"))
             .output()
@@ -177,8 +189,8 @@ impl Hosts {
 #[test]
 fn every_command_of_the_manual_does_what_the_page_says() {
     need!("rsync", "dash", "java", JAR);
-    let service = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
-    let port = service.local_addr().unwrap().port();
+    let reserved = Reserved::new();
+    let port = reserved.port;
     let registered = format!(r#"{{"msg": "127.0.0.11:{port}"}}, {{"msg": "127.0.0.12:{port}"}}"#);
     // The first call registers.
     let listed = ok(&format!(r#"{{"total_count": 2, "results": [{registered}]}}"#));
@@ -187,6 +199,14 @@ fn every_command_of_the_manual_does_what_the_page_says() {
     let node = format!("/the_manuals_group/{MODEL}/online");
     zookeeper.create(&[(&format!("{node}/127.0.0.11:{port}"), "")]);
     let hosts = Hosts::new(port, &discovery, &zookeeper);
+    let container = hosts.path("container");
+    std::thread::spawn(move || {
+        // The service begins when the page starts its container.
+        while !container.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        serve(&reserved.listen(), Manner::Serves("20180413192258"));
+    });
 
     let said: Vec<String> = blocks(ENGLISH).into_iter().map(|block| hosts.type_in(block)).collect();
     let said = said.concat();
@@ -207,6 +227,8 @@ fn every_command_of_the_manual_does_what_the_page_says() {
         &format!("127.0.0.11:{port}  registered"),
         "pushed mblog_yellow 2",
         "): denied: 127.0.0.12",
+        "docker run -d --net=host -v ",
+        "(image v1.0): running; serves 20180413192258 (the service says so, on port ",
         "): admitted: 127.0.0.12",
     ] {
         assert!(said.contains(words), "{words} in\n{said}");

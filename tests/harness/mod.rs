@@ -3,6 +3,7 @@
 //! - [`parts`]: the real components; a missing one is a printed skip, and in CI a failure.
 //! - [`daemon`]: a real rsync daemon on a loopback port of its own.
 //! - [`figures`]: what long experiments counted, for a later report.
+//! - [`port`]: a port on which nobody listens yet.
 //! - [`rsyncd`]: a daemon as an operator has it, with a configuration, a pid file and `autoupdate-toggle`.
 //! - [`world`]: one monitor, one deploy directory, members; built anew for every run, always at the same path.
 //! - [`side`]: who does a step: a script under a shell, or a binary in a locale.
@@ -15,6 +16,7 @@ pub mod daemon;
 pub mod figures;
 pub mod outcome;
 pub mod parts;
+pub mod port;
 pub mod rsyncd;
 pub mod side;
 pub mod world;
