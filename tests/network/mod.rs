@@ -21,8 +21,10 @@ use regex::bytes::Regex;
 
 mod line;
 
-/// Seconds without a byte after which the tools here give up.
+/// Seconds without a byte after which the tools give up where that is what is waited for; and where it is not, however busy
+/// this machine is.
 const SILENCE: u64 = 1;
+const PATIENCE: u64 = 120;
 
 /// What is done over the line.
 #[derive(Debug, Clone, Copy)]
@@ -48,11 +50,11 @@ impl Work {
         }
     }
 
-    /// A world in which there is something to do, over a line to this port.
-    fn world(self, sandbox: &Sandbox, port: u16) -> World<'_> {
+    /// A world in which there is something to do, over a line to this port, which may be silent for so many seconds.
+    fn world(self, sandbox: &Sandbox, port: u16, silence: u64) -> World<'_> {
         let world = sandbox.world();
         world.registered();
-        let line = format!("rsyncport={port}\nrsync_timeout={SILENCE}\n").into_bytes();
+        let line = format!("rsyncport={port}\nrsync_timeout={silence}\n").into_bytes();
         match self {
             Work::Push => {
                 world.deploy();
@@ -152,7 +154,7 @@ fn large() -> Vec<u8> {
 /// An undisturbed run, and how many bytes it moves.
 fn undisturbed(work: Work, sandbox: &Sandbox) -> (Outcome, u64) {
     let line = Line::to(sandbox.daemon().port, Fault::None, Duration::ZERO);
-    let world = work.world(sandbox, line.port);
+    let world = work.world(sandbox, line.port, PATIENCE);
     let outcome = world.run(work.tool(), Side::BINARY, work.arguments());
     assert_eq!(outcome.status, 0, "{}", shown(&outcome));
     (work.result(&outcome), line.bytes())
@@ -181,7 +183,8 @@ fn at_each_of(points: u64, work: Work, fault: fn(u64) -> Fault, check: Check) ->
         for place in places {
             println!("{work:?}: {:?}", fault(*place));
             let line = Line::to(sandbox.daemon().port, fault(*place), Duration::ZERO);
-            let world = work.world(&sandbox, line.port);
+            let silence = if let Fault::HeldAfter(_) = fault(*place) { SILENCE } else { PATIENCE };
+            let world = work.world(&sandbox, line.port, silence);
             let outcome = world.run(work.tool(), Side::BINARY, work.arguments());
             check(work, &world, sandbox.daemon().port, &outcome, &expected);
         }
@@ -195,7 +198,10 @@ fn assert_next_run_succeeds(work: Work, world: &World, port: u16, expected: &Out
         Work::Push => "deploy/env.sh",
         Work::Poll => "member-127.0.0.11/watch/env.sh",
     };
-    world.write(settings, [world.read(settings), format!("rsyncport={port}\n").into_bytes()].concat());
+    world.write(
+        settings,
+        [world.read(settings), format!("rsyncport={port}\nrsync_timeout={PATIENCE}\n").into_bytes()].concat(),
+    );
     let outcome = world.run(work.tool(), Side::BINARY, work.arguments());
     work.assert_done(&outcome, expected);
 }
@@ -253,7 +259,7 @@ fn the_pauses_between_tries_grow() {
     need!("rsync");
     let sandbox = Sandbox::new();
     let line = Line::to(sandbox.daemon().port, Fault::CutAlwaysAfter(0), Duration::ZERO);
-    let world = Work::Poll.world(&sandbox, line.port);
+    let world = Work::Poll.world(&sandbox, line.port, PATIENCE);
     let outcome = world.run(Tool::Poll, Side::BINARY, &[]);
     Work::Poll.assert_nothing_announced(&outcome);
     let connected = line.connected();
@@ -269,7 +275,7 @@ fn a_poll_goes_on_within_the_file_that_it_was_cut_in() {
     let sandbox = Sandbox::new();
     let (expected, whole) = undisturbed(Work::Poll, &sandbox);
     let line = Line::to(sandbox.daemon().port, Fault::CutOnceAfter(whole * 3 / 4), Duration::ZERO);
-    let world = Work::Poll.world(&sandbox, line.port);
+    let world = Work::Poll.world(&sandbox, line.port, PATIENCE);
     let outcome = world.run(Tool::Poll, Side::BINARY, &[]);
     Work::Poll.assert_done(&outcome, &expected);
     let again = line.bytes() - whole * 3 / 4;
@@ -280,11 +286,12 @@ fn a_poll_goes_on_within_the_file_that_it_was_cut_in() {
 fn disturbed_on_the_way(
     work: Work,
     sandbox: &Sandbox,
+    silence: u64,
     disturb: impl FnOnce(),
 ) -> (World<'_>, Outcome, Outcome) {
     let (expected, whole) = undisturbed(work, sandbox);
     let line = Line::to(sandbox.daemon().port, Fault::None, Duration::from_millis(30));
-    let world = work.world(sandbox, line.port);
+    let world = work.world(sandbox, line.port, silence);
     let mut command = world.command(work.tool(), Side::BINARY, work.arguments());
     let outcome = std::thread::scope(|scope| {
         let run = scope.spawn(|| world.finish(&mut command));
@@ -301,7 +308,7 @@ fn a_daemon_whose_process_is_killed_serves_the_rest_with_another_one() {
     at_once(Work::BOTH, |work| {
         let sandbox = Sandbox::new();
         let kill_it = || sandbox.daemon().signal(Whom::Serving, Signal::SIGKILL);
-        let (_, outcome, expected) = disturbed_on_the_way(work, &sandbox, kill_it);
+        let (_, outcome, expected) = disturbed_on_the_way(work, &sandbox, PATIENCE, kill_it);
         work.assert_done(&outcome, &expected);
     });
 }
@@ -312,7 +319,7 @@ fn a_daemon_that_is_stopped_is_given_up_in_time_and_loses_nothing() {
     at_once(Work::BOTH, |work| {
         let sandbox = Sandbox::new();
         let stop = || sandbox.daemon().signal(Whom::All, Signal::SIGSTOP);
-        let (world, outcome, expected) = disturbed_on_the_way(work, &sandbox, stop);
+        let (world, outcome, expected) = disturbed_on_the_way(work, &sandbox, 3 * SILENCE, stop);
         work.assert_nothing_announced(&outcome);
         assert!(outcome.stderr.contains("(rsync exit 30, timeout"), "{}", outcome.stderr);
         // Not even a connection gets a word from it.
@@ -332,7 +339,7 @@ fn a_daemon_to_which_only_our_own_rsync_sends_is_given_up_too() {
     let sandbox = Sandbox::new();
     let (_, whole) = undisturbed(Work::Poll, &sandbox);
     let line = Line::to(sandbox.daemon().port, Fault::HeldAfter(whole / 2), Duration::ZERO);
-    let world = Work::Poll.world(&sandbox, line.port);
+    let world = Work::Poll.world(&sandbox, line.port, PATIENCE);
     let settings = "member-127.0.0.11/watch/env.sh";
     world.write(settings, [world.read(settings), b"rsync_timeout=4\n".to_vec()].concat());
     let mut command = world.command(Tool::Poll, Side::BINARY, &[]);
@@ -358,7 +365,7 @@ fn a_daemon_that_is_killed_and_started_again_loses_nothing() {
     at_once(Work::BOTH, |work| {
         let sandbox = Sandbox::new();
         let kill_it = || sandbox.daemon().signal(Whom::All, Signal::SIGKILL);
-        let (world, outcome, expected) = disturbed_on_the_way(work, &sandbox, kill_it);
+        let (world, outcome, expected) = disturbed_on_the_way(work, &sandbox, PATIENCE, kill_it);
         work.assert_nothing_announced(&outcome);
         let restarted = Daemon::start(sandbox.path(), &world.path("monitor"));
         assert_next_run_succeeds(work, &world, restarted.port, &expected);
@@ -379,7 +386,7 @@ fn a_daemon_that_is_busy_is_asked_again() {
             std::fs::read_to_string(busy.path().join("rsyncd.log")).unwrap().contains("max connections (1)")
         };
         let line = Line::to(daemon.port, Fault::None, Duration::ZERO);
-        let world = work.world(&sandbox, line.port);
+        let world = work.world(&sandbox, line.port, PATIENCE);
         let occupying = occupied(daemon.port, work);
         let mut command = world.command(work.tool(), Side::BINARY, work.arguments());
         let outcome = std::thread::scope(|scope| {
