@@ -74,7 +74,7 @@ races: ## 12000 interleavings of pushes, ticks, polls and toggles (MODEL_ROLLOUT
 	@TMPDIR="$$(sh .ci/fast-tmp.sh)" MODEL_ROLLOUT_BINARIES="$$(realpath $(TARGET))/release" \
 	$(CARGO) test --test suite -- races:: --include-ignored --nocapture --test-threads=1
 
-network: ## the release binaries over a line that is cut, or held, at 900 places (a few minutes)
+network: ## the release binaries over a line that is cut, or held, at 360 places (a few minutes)
 	@sh .ci/need.sh cargo rsync
 	@$(CARGO) build --release --bins
 	@TMPDIR="$$(sh .ci/fast-tmp.sh)" MODEL_ROLLOUT_BINARIES="$$(realpath $(TARGET))/release" \
