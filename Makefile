@@ -27,7 +27,7 @@ demo-stop: ## stop a fleet that ARGS=--keep left up: make demo-stop DIR=...
 	@$(TARGET)/release/examples/demo --stop '$(DIR)'
 
 test: ## every test; prints SKIP for each that lacks a real component, and how many (in CI: a failure, but for a container engine)
-	@sh .ci/need.sh cargo rsync cc dash bash sed setpriv setsid mount hostname strace script java /usr/share/java/zookeeper.jar
+	@sh .ci/need.sh cargo rsync cc dash bash sed setpriv setsid mount hostname strace script cron unshare java /usr/share/java/zookeeper.jar
 	@mkdir -p $(TARGET) && rm -f $(SKIPS)
 	@TMPDIR="$$(sh .ci/fast-tmp.sh)" MODEL_ROLLOUT_SKIPS="$$(realpath $(TARGET))/skips" $(CARGO) test $(ARGS)
 	@echo "skipped tests: $$(cat $(SKIPS) 2>/dev/null | wc -l)"
