@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::Duration;
 
-use model_rollout::machine::processes::{TimeLimits, run};
+use model_rollout::machine::processes::{Outcome, TimeLimits, run};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -78,6 +78,8 @@ fn what_a_part_of_rsync_writes_after_its_poll_died_is_in_no_version() {
 fn a_program_that_reads_for_ever_is_ended_when_its_time_is_up() {
     let reads_for_ever = ["if=/dev/zero", "of=/dev/null"].map(OsString::from);
     let limits = TimeLimits { total: Duration::from_secs(2), silence: Some(Duration::from_secs(1)) };
-    let refused = run("dd", &reads_for_ever, b"", limits).unwrap_err();
-    assert_eq!(refused.to_string(), "dd was still running after 2 s and was killed");
+    let Outcome::GivenUp(given_up) = run("dd", &reads_for_ever, b"", limits).unwrap() else {
+        panic!("it has ended by itself");
+    };
+    assert_eq!(given_up.error("dd").to_string(), "dd was still running after 2 s and was killed");
 }

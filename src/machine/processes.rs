@@ -57,14 +57,37 @@ pub struct TimeLimits {
 pub enum Outcome {
     /// By itself.
     Finished(Finished),
-    /// It was killed, because nothing was read for so long.
+    /// It was killed.
+    GivenUp(GivenUp),
+}
+
+/// Why a program was killed with its process group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUp {
+    /// Nothing was read for so long.
     Silent(Duration),
+    /// It was still running after so long.
+    TooLate(Duration),
+}
+
+impl GivenUp {
+    /// The failure of a run that needed this program.
+    pub fn error(self, program: &str) -> Error {
+        Error::failed(match self {
+            GivenUp::Silent(limit) => {
+                format!("{program} had read nothing for {} s and was killed", limit.as_secs())
+            }
+            GivenUp::TooLate(limit) => {
+                format!("{program} was still running after {} s and was killed", limit.as_secs())
+            }
+        })
+    }
 }
 
 /// Runs a program to its end and keeps its output. The kernel ends it when this process dies, so that it never works on
 /// beside the run that comes after.
 ///
-/// Fails when it cannot be started, or is still running after the total limit: then its process group is killed.
+/// Fails when it cannot be started. One that exceeds a limit is killed with its process group.
 pub fn run(program: &str, arguments: &[OsString], input: &[u8], limits: TimeLimits) -> Result<Outcome> {
     log::debug!("run {program} {arguments:?}");
     let mut command = Command::new(program);
@@ -86,11 +109,10 @@ pub fn run(program: &str, arguments: &[OsString], input: &[u8], limits: TimeLimi
     let stdout = child.stdout.take().map(collect).transpose()?;
     let stderr = child.stderr.take().map(collect).transpose()?;
     Ok(match wait(child, limits)? {
-        Ended::ByItself(status) => {
+        Ok(status) => {
             Outcome::Finished(Finished { status, stdout: collected(stdout), stderr: collected(stderr) })
         }
-        Ended::Silent(silence) => Outcome::Silent(silence),
-        Ended::TooLate => return Err(too_late(program, limits.total)),
+        Err(given_up) => Outcome::GivenUp(given_up),
     })
 }
 
@@ -100,8 +122,8 @@ pub fn run(program: &str, arguments: &[OsString], input: &[u8], limits: TimeLimi
 pub fn run_command_line(line: &OsStr, environment: &[(OsString, OsString)], limit: Duration) -> Result<()> {
     let CommandLine { child, shown } = CommandLine::start(line, environment)?;
     match wait(child, TimeLimits { total: limit, silence: None })? {
-        Ended::ByItself(status) => command_line_ended(&shown, status),
-        Ended::Silent(_) | Ended::TooLate => Err(too_late(&shown, limit)),
+        Ok(status) => command_line_ended(&shown, status),
+        Err(given_up) => Err(given_up.error(&shown)),
     }
 }
 
@@ -168,7 +190,7 @@ pub fn run_to_background(program: &str, arguments: &[OsString], limit: Duration)
     let limits = TimeLimits { total: limit, silence: None };
     let finished = match run(program, arguments, b"", limits)? {
         Outcome::Finished(finished) => finished,
-        Outcome::Silent(_) => return Err(too_late(program, limit)),
+        Outcome::GivenUp(given_up) => return Err(given_up.error(program)),
     };
     if finished.status.success() {
         return Ok(());
@@ -336,17 +358,8 @@ fn in_background(work: impl FnOnce() + Send + 'static) -> Result<()> {
     started.map(drop).map_err(|e| Error::failed(format!("cannot start a thread: {}", io_cause(&e))))
 }
 
-/// How a child came to its end.
-enum Ended {
-    ByItself(ExitStatus),
-    /// Killed with its group: nothing was read for so long.
-    Silent(Duration),
-    /// Killed with its group: the time was up.
-    TooLate,
-}
-
 /// Waits for a child that leads a process group.
-fn wait(mut child: Child, limits: TimeLimits) -> Result<Ended> {
+fn wait(mut child: Child, limits: TimeLimits) -> Result<std::result::Result<ExitStatus, GivenUp>> {
     let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
     let (ended, end) = mpsc::channel();
     in_background(move || drop(ended.send(child.wait())))?;
@@ -357,20 +370,19 @@ fn wait(mut child: Child, limits: TimeLimits) -> Result<Ended> {
         let pause = if reading.is_some() { left.min(LOOK_AT_READING) } else { left };
         if let Ok(status) = end.recv_timeout(pause) {
             let status = status.map_err(|e| Error::failed(format!("cannot wait for a program: {e}")))?;
-            return Ok(Ended::ByItself(status));
+            return Ok(Ok(status));
         }
-        let silence = reading.as_mut().and_then(|reading| reading.has_stopped(pid));
-        if let Some(silence) = silence {
+        if let Some(limit) = reading.as_mut().and_then(|reading| reading.has_stopped(pid)) {
             // On SIGTERM rsync would take its leave of a daemon that does not listen, for ten seconds.
             kill_group(pid, &end);
-            return Ok(Ended::Silent(silence));
+            return Ok(Err(GivenUp::Silent(limit)));
         }
         if begun.elapsed() >= limits.total {
             let _ = kill(Pid::from_raw(-pid), Signal::SIGTERM);
             if end.recv_timeout(PATIENCE).is_err() {
                 kill_group(pid, &end);
             }
-            return Ok(Ended::TooLate);
+            return Ok(Err(GivenUp::TooLate(limits.total)));
         }
     }
 }
@@ -397,8 +409,4 @@ impl Reading {
 fn kill_group(leader: i32, end: &mpsc::Receiver<io::Result<ExitStatus>>) {
     let _ = kill(Pid::from_raw(-leader), Signal::SIGKILL);
     let _ = end.recv();
-}
-
-fn too_late(program: &str, limit: Duration) -> Error {
-    Error::failed(format!("{program} was still running after {} s and was killed", limit.as_secs()))
 }

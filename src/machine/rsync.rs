@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::machine::clock;
-use crate::machine::processes::{self, Outcome, TimeLimits};
+use crate::machine::processes::{self, GivenUp, Outcome, TimeLimits};
 use crate::names::{Address, Port};
 use crate::time::Seconds;
 
@@ -197,21 +197,22 @@ fn run_to_end(
     transfer: &Transfer,
     limits: Limits,
 ) -> Result<std::result::Result<Statistics, Failed>> {
-    let idle = daemon.timeout.unwrap_or(limits.idle);
-    let (arguments, input) = command_line(daemon, transfer, limits.connect_seconds, idle);
+    let limits = Limits { idle: daemon.timeout.unwrap_or(limits.idle), ..limits };
+    let (arguments, input) = command_line(daemon, transfer, limits);
     // rsync's own limit does not hold before the daemon's greeting, nor while rsync sends keep-alive messages to a daemon
     // that is stopped.
-    let silence = u64::try_from(idle.0).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
+    let silence = u64::try_from(limits.idle.0).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
     let time_limits = TimeLimits { total: limits.total, silence };
     let mut pause = Duration::from_secs(1);
     let mut tried_again = 0;
     loop {
         let finished = match processes::run("rsync", &arguments, &input, time_limits)? {
             Outcome::Finished(finished) => finished,
-            Outcome::Silent(limit) => {
+            Outcome::GivenUp(GivenUp::Silent(limit)) => {
                 let stderr = format!("no byte moved for {} s", limit.as_secs()).into_bytes();
                 return Ok(Err(Failed { code: ExitCode::TIMEOUT, stderr }));
             }
+            Outcome::GivenUp(too_late) => return Err(too_late.error("rsync")),
         };
         let code = ExitCode(finished.status.code().unwrap_or(20));
         let does_not_tell =
@@ -229,19 +230,14 @@ fn run_to_end(
     }
 }
 
-fn command_line(
-    daemon: &Daemon,
-    transfer: &Transfer,
-    connect_seconds: u32,
-    idle: Seconds,
-) -> (Vec<OsString>, Vec<u8>) {
+fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<OsString>, Vec<u8>) {
     let url = |remote: &Remote| -> OsString {
         format!("{}::{}/{}", daemon.host.in_url(), remote.module, remote.path).into()
     };
     let mut arguments: Vec<OsString> = vec![
         format!("--port={}", daemon.port).into(),
-        format!("--contimeout={}", connect_seconds).into(),
-        format!("--timeout={}", idle.0).into(),
+        format!("--contimeout={}", limits.connect_seconds).into(),
+        format!("--timeout={}", limits.idle.0).into(),
     ];
     let mut input = Vec::new();
     match transfer {
@@ -430,7 +426,7 @@ mod tests {
             recursive: true,
             to: Remote { module: "datamining_plugin", path: "m/data/".into() },
         };
-        let (arguments, input) = command_line(&daemon(), &transfer, 5, Seconds(20));
+        let (arguments, input) = command_line(&daemon(), &transfer, Limits::SMALL);
         assert_eq!(input, b"./--delete\0./#a:b\0");
         assert_eq!(
             arguments[arguments.len() - 3..],

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::formats::container_engine::{self, CONTAINER, Container, complaint};
-use crate::machine::clock::Stopwatch;
 use crate::machine::processes::{self, Finished, Outcome, TimeLimits};
 
 /// How long a question may take.
@@ -66,12 +65,14 @@ pub fn run(command_line: &[String]) -> Result<String> {
 fn call(arguments: &[&str], limit: Duration) -> Result<Finished> {
     let words: Vec<_> = arguments.iter().map(Into::into).collect();
     let limits = TimeLimits { total: limit, silence: None };
-    let asked = Stopwatch::start();
-    match processes::run("docker", &words, b"", limits) {
-        Ok(Outcome::Finished(finished)) => Ok(finished),
-        Err(error) if asked.elapsed() < limit => Err(error.context("the container engine")),
-        Err(error) => Err(Error::failed(format!("the container engine: {error}; {NO_ANSWER}"))),
-        Ok(Outcome::Silent(_)) => Err(Error::failed(format!("the container engine is silent; {NO_ANSWER}"))),
+    let outcome =
+        processes::run("docker", &words, b"", limits).map_err(|e| e.context("the container engine"))?;
+    match outcome {
+        Outcome::Finished(finished) => Ok(finished),
+        Outcome::GivenUp(given_up) => {
+            let error = given_up.error("docker");
+            Err(Error::failed(format!("the container engine: {error}; {NO_ANSWER}")))
+        }
     }
 }
 
