@@ -78,8 +78,8 @@ enum Typed {
 /// What to do about updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Turn them off, until a time if one is given.
-    Disable(Option<End>),
+    /// Turn them off.
+    Disable,
     /// Turn them on again.
     Enable,
     /// Say how it is.
@@ -111,8 +111,8 @@ enum Method {
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
-    /// Turn updates off or on.
-    Updates(Verb, Request, Mode),
+    /// Turn updates off, until a time if one is given, or on.
+    Updates(Verb, Option<End>, Request, Mode),
     /// Look after the daemon.
     Daemon(DaemonVerb, DaemonRequest),
 }
@@ -166,8 +166,9 @@ impl Cli {
             refuse("--until", "disable", self.until.as_ref())?;
             refuse("--for", "disable", self.duration.as_ref())?;
         }
+        let end = end(self.until.as_ref(), self.duration.as_ref())?;
         let verb = match self.action {
-            Typed::Disable => Verb::Disable(end(self.until.as_ref(), self.duration.as_ref())?),
+            Typed::Disable => Verb::Disable,
             Typed::Enable => Verb::Enable,
             Typed::Status => Verb::Status,
             Typed::Daemon => return self.daemon().map(|task| (task, wait)),
@@ -190,7 +191,7 @@ impl Cli {
             }
             None => return Err(Error::usage("--method rsyncd or --method crontab is needed")),
         };
-        Ok((Task::Updates(verb, request, mode), wait))
+        Ok((Task::Updates(verb, end, request, mode), wait))
     }
 
     fn whose(self) -> Result<Whose> {
@@ -282,13 +283,18 @@ mod tests {
         let ranges = vec![IpRange::parse(b"10.85.136.181").unwrap(), IpRange::parse(b"10.0.0.0/8").unwrap()];
         let rsyncd = |verb, ranges| {
             let (config, module) = ("/etc/rsyncd.conf".into(), b"datamining_service".to_vec());
-            Some(Task::Updates(verb, Request::Rsyncd { config, module, ranges, port: None }, Mode::Write))
+            Some(Task::Updates(
+                verb,
+                None,
+                Request::Rsyncd { config, module, ranges, port: None },
+                Mode::Write,
+            ))
         };
         let typed = "t disable --method rsyncd --ip 10.85.136.181,10.0.0.0/8,10.85.136.181";
-        assert_eq!(task(typed), rsyncd(Verb::Disable(None), ranges));
+        assert_eq!(task(typed), rsyncd(Verb::Disable, ranges));
         assert_eq!(task("t status --method rsyncd"), rsyncd(Verb::Status, vec![]));
         let crontab = Request::Crontab(Whose::User("root".into()));
-        let enable = |mode| Some(Task::Updates(Verb::Enable, crontab.clone(), mode));
+        let enable = |mode| Some(Task::Updates(Verb::Enable, None, crontab.clone(), mode));
         assert_eq!(task("t enable --method crontab"), enable(Mode::Write));
         assert_eq!(task("t enable --method crontab --dry-run"), enable(Mode::Show));
         let daemon = DaemonRequest { config: "/etc/rsyncd.conf".into(), pid_file: None, port: None };

@@ -32,6 +32,7 @@ mod observe;
 
 use cli::{Cli, DaemonRequest, DaemonVerb, Request, Task, Verb};
 use decide::Observed;
+use end::End;
 
 const PROGRAM: &str = "autoupdate-toggle";
 
@@ -47,7 +48,7 @@ fn run(cli: Cli) -> Result<()> {
     let (task, wait) = cli.request()?;
     let wait = wait.or(LOCK_WAIT);
     match task {
-        Task::Updates(verb, request, mode) => updates(verb, &request, wait, mode),
+        Task::Updates(verb, end, request, mode) => updates(verb, end, &request, wait, mode),
         Task::Daemon(verb, request) => {
             let _lock = match verb {
                 DaemonVerb::Status => None,
@@ -60,26 +61,22 @@ fn run(cli: Cli) -> Result<()> {
     }
 }
 
-fn updates(verb: Verb, request: &Request, wait: Wait, mode: Mode) -> Result<()> {
+fn updates(verb: Verb, end: Option<End>, request: &Request, wait: Wait, mode: Mode) -> Result<()> {
     let file = &match request {
         Request::Rsyncd { config, .. } => config.clone(),
         Request::Crontab(whose) => observe::crontab(whose)?,
     };
-    let until = match verb {
-        Verb::Disable(Some(end)) => Some(end.resolve(&clock::now(), clock::at_wall_clock)?),
-        Verb::Disable(None) | Verb::Enable | Verb::Status => None,
-    };
+    let until = end.map(|end| end.resolve(&clock::now(), clock::at_wall_clock)).transpose()?;
     let _lock = match (verb, mode) {
         (Verb::Status, _) | (_, Mode::Show) => None,
-        (Verb::Disable(_) | Verb::Enable, Mode::Write) => Some(lock(file, wait)?),
+        (Verb::Disable | Verb::Enable, Mode::Write) => Some(lock(file, wait)?),
     };
     let mut observed = Observed { file, source: files::read(file, CONFIGURATION_LIMIT)?, now: clock::now() };
     edit::apply(&decide::decide(&observed, verb, until, request)?, file, mode)?;
     if mode == Mode::Show {
         return Ok(());
     }
-    if let (Verb::Disable(_) | Verb::Enable, Request::Rsyncd { config, module, ranges, port }) =
-        (verb, request)
+    if let (Verb::Disable | Verb::Enable, Request::Rsyncd { config, module, ranges, port }) = (verb, request)
     {
         let asked = DaemonRequest { config: config.clone(), pid_file: None, port: *port };
         let seen = observe::seen(&observe::settings(&asked)?, module, ranges)?;

@@ -30,7 +30,7 @@ pub struct Seen {
 /// Fails when the daemon does something else than the file says, or reads another file.
 pub fn effect(site: &Site, verb: Verb, seen: &Seen) -> Result<Vec<String>> {
     let (word, wanted) = match verb {
-        Verb::Disable(_) => ("denied", Answer::Denied),
+        Verb::Disable => ("denied", Answer::Denied),
         Verb::Enable | Verb::Status => ("admitted", Answer::Admitted),
     };
     let port = seen.at.port();
@@ -163,7 +163,7 @@ mod tests {
             answers: ranges.into_iter().zip(answers.iter().cloned()).collect(),
         };
         let site = Site { observed: &observed, module: b"m", ranges: &ranges };
-        effect(&site, Verb::Disable(None), &seen).map_err(|e| e.to_string())
+        effect(&site, Verb::Disable, &seen).map_err(|e| e.to_string())
     }
 
     const DENIED: &str = "[m]\nhosts deny=10.0.0.1,10.0.0.2\n";

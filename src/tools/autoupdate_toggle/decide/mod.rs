@@ -44,13 +44,13 @@ pub fn decide(
         Request::Rsyncd { module, ranges, .. } => {
             let site = rsyncd::Site { observed, module, ranges };
             match verb {
-                Verb::Disable(_) => site.disable(until),
+                Verb::Disable => site.disable(until),
                 Verb::Enable => site.enable(),
                 Verb::Status => site.status(),
             }
         }
         Request::Crontab(_) => match verb {
-            Verb::Disable(_) => crontab::disable(observed, until),
+            Verb::Disable => crontab::disable(observed, until),
             Verb::Enable => crontab::enable(observed),
             Verb::Status => crontab::status(observed),
         },

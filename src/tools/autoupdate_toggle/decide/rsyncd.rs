@@ -331,7 +331,7 @@ mod tests {
     }
 
     fn disable(source: &str, ips: &str) -> Result<Vec<Action>> {
-        run(source, ips, Verb::Disable(None))
+        run(source, ips, Verb::Disable)
     }
 
     fn enable(source: &str, ips: &str) -> Result<Vec<Action>> {
@@ -409,7 +409,7 @@ mod tests {
         let hour = |hour: i64| Some((DateTime::UNIX_EPOCH + chrono::TimeDelta::hours(hour)).fixed_offset());
         let remark = |hour| format!("# autoupdate-toggle: until 1970-01-01T{hour}:00:00+00:00: 10.0.0.1\n");
         let steps = |source: &str, ips, until| {
-            let actions = run_until(source, ips, Verb::Disable(None), until).unwrap();
+            let actions = run_until(source, ips, Verb::Disable, until).unwrap();
             actions.into_iter().map(|action| match action {
                 Action::Replace(bytes) => String::from_utf8(bytes).unwrap(),
                 Action::Say(line) => line,
