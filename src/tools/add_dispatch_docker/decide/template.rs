@@ -46,11 +46,11 @@ pub fn choose(kind: &TypeName, site: Option<(PathBuf, Vec<u8>)>, others: &[Vec<u
 ///
 /// Fails (exit 2) when the site's template needs to be told what was not said, or would make one with errors.
 pub fn service_conf(template: &Template, request: &Request) -> Result<Vec<u8>> {
-    let Some(path) = &template.path else {
-        return fill(&template.text, &values(request))
-            .map_err(|refusal| refusal.in_file(Path::new("template")));
-    };
+    let path = template.path.as_deref().unwrap_or(Path::new("template"));
     let conf = fill(&template.text, &values(request)).map_err(|refusal| refusal.in_file(path))?;
+    if template.path.is_none() {
+        return Ok(conf);
+    }
     if request.service.is_none() && conf != template.text {
         return Err(Error::usage(format!("{} needs to be told the port; add --port PORT", path.display())));
     }
