@@ -170,13 +170,13 @@ fn publish(
         Begin::Exclusively => Action::MarkInFlight(version.clone()),
         Begin::Again => Action::MarkInFlightAgain(version.clone()),
     });
-    if facts.published != Published::Absent {
-        // Half a copy of a run that died, while a script published the same.
-        prepare.push(Action::DiscardStaged(version.clone()));
-    }
+    // Half a copy of a run that died while a script published the version; a copy that is made anew begins by removing it.
+    let discard_staged = Action::DiscardStaged(version.clone());
     match (facts.published, begin) {
-        (Published::SameAsUpload, _) if facts.is_sealed => {}
-        (Published::SameAsUpload, _) => prepare.push(Action::Seal(version.clone(), expected)),
+        (Published::SameAsUpload, _) => {
+            prepare.push(discard_staged);
+            prepare.extend((!facts.is_sealed).then(|| Action::Seal(version.clone(), expected)));
+        }
         (Published::Other, Begin::Exclusively) => {
             return Err(Error::failed(format!(
                 "{}: version {version} is published already with other content; push again to get a new version",
@@ -185,6 +185,7 @@ fn publish(
         }
         // Members may be fetching it: it is whole, and the upload has changed since.
         (Published::Other, Begin::Again) if is_announced(facts, version) => {
+            prepare.push(discard_staged);
             prepare.extend((!facts.is_sealed).then(|| Action::Seal(version.clone(), None)));
         }
         (Published::Other, Begin::Again) => {
