@@ -1,4 +1,5 @@
-//! One module per binary. A tool never imports another tool. What several of them do in the same way is here, in [`edit`], [`control`] and [`lift`].
+//! One module per binary. A tool never imports another tool. What several of them do in the same way is here, in [`edit`],
+//! [`control`] and [`lift`].
 
 use std::ffi::OsString;
 use std::path::PathBuf;

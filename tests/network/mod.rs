@@ -54,24 +54,30 @@ impl Work {
     fn world(self, sandbox: &Sandbox, port: u16, silence: u64) -> World<'_> {
         let world = sandbox.world();
         world.registered();
-        let line = format!("rsyncport={port}\nrsync_timeout={silence}\n").into_bytes();
         match self {
             Work::Push => {
                 world.deploy();
                 world.write("deploy/online/data/embedding.bin", large());
-                let env_sh = "deploy/env.sh";
-                world.write(env_sh, [world.read(env_sh), line].concat());
             }
             Work::Poll => {
                 world.published("20180413192258");
                 world.write(world.service("plugin/20180413192258/data/embedding.bin"), large());
                 world.member("127.0.0.11");
-                let env_sh = "member-127.0.0.11/watch/env.sh";
-                world.write(env_sh, [world.read(env_sh), line].concat());
-                world.write("member-127.0.0.11/workspace/bin/etc/service.conf", SERVICE_CONF);
+                world.write(INSTALLED, SERVICE_CONF);
             }
         }
+        self.goes_over(&world, port, silence);
         world
+    }
+
+    /// From now on the work is done over a line to this port.
+    fn goes_over(self, world: &World, port: u16, silence: u64) {
+        let env_sh = match self {
+            Work::Push => "deploy/env.sh",
+            Work::Poll => "member-127.0.0.11/watch/env.sh",
+        };
+        let line = format!("rsyncport={port}\nrsync_timeout={silence}\n").into_bytes();
+        world.write(env_sh, [world.read(env_sh), line].concat());
     }
 
     /// What is there for others when the work is done: what the monitor would publish, or what the member serves.
@@ -95,8 +101,7 @@ impl Work {
     /// What must hold after a run that did not reach its end: nothing is announced, installed or restarted; or all of it,
     /// when the line failed at the very last bytes.
     fn assert_whole_or_nothing(self, outcome: &Outcome, expected: &Outcome) {
-        let failed = outcome.status == 1 && outcome.stderr.lines().count() == 1;
-        assert!(failed, "one line: {}", shown(outcome));
+        assert_failed(outcome);
         if self.is_announced(outcome) {
             let mut whole = Outcome { status: expected.status, ..self.result(outcome) };
             // The poller's note that it has still to tell the monitor.
@@ -119,8 +124,8 @@ impl Work {
 
     /// Nothing is announced, installed or restarted, and the run says so in one line.
     fn assert_nothing_announced(self, outcome: &Outcome) {
-        let failed = outcome.status == 1 && outcome.stderr.lines().count() == 1;
-        assert!(failed && !self.is_announced(outcome), "{}", shown(outcome));
+        assert_failed(outcome);
+        assert!(!self.is_announced(outcome), "{}", shown(outcome));
         if let Work::Poll = self {
             assert!(outcome.journal.is_empty(), "the service was restarted: {}", shown(outcome));
             let place = format!("member-127.0.0.11/workspace/plugin/{MODEL}/20180413192258");
@@ -129,6 +134,12 @@ impl Work {
             assert!(!outcome.tree.0.keys().any(staged), "half a version stays: {}", shown(outcome));
         }
     }
+}
+
+/// The run says in one line that it failed.
+fn assert_failed(outcome: &Outcome) {
+    let failed = outcome.status == 1 && outcome.stderr.lines().count() == 1;
+    assert!(failed, "one line: {}", shown(outcome));
 }
 
 /// The service.conf of the member here.
@@ -196,14 +207,7 @@ fn at_each_of(points: u64, work: Work, fault: fn(u64) -> Fault, check: Check) ->
 
 /// The next run, over a sound line to a daemon.
 fn assert_next_run_succeeds(work: Work, world: &World, port: u16, expected: &Outcome) {
-    let settings = match work {
-        Work::Push => "deploy/env.sh",
-        Work::Poll => "member-127.0.0.11/watch/env.sh",
-    };
-    world.write(
-        settings,
-        [world.read(settings), format!("rsyncport={port}\nrsync_timeout={PATIENCE}\n").into_bytes()].concat(),
-    );
+    work.goes_over(world, port, PATIENCE);
     let outcome = world.run(work.tool(), Side::BINARY, work.arguments());
     work.assert_done(&outcome, expected);
 }
@@ -342,8 +346,7 @@ fn a_daemon_to_which_only_our_own_rsync_sends_is_given_up_too() {
     let (_, whole) = undisturbed(Work::Poll, &sandbox);
     let line = Line::to(sandbox.daemon().port, Fault::HeldAfter(whole / 2), Duration::ZERO);
     let world = Work::Poll.world(&sandbox, line.port, PATIENCE);
-    let settings = "member-127.0.0.11/watch/env.sh";
-    world.write(settings, [world.read(settings), b"rsync_timeout=4\n".to_vec()].concat());
+    Work::Poll.goes_over(&world, line.port, 4);
     let mut command = world.command(Tool::Poll, Side::BINARY, &[]);
     let run = RefCell::new(KilledInTheEnd(command.stderr(Stdio::piped()).spawn().unwrap()));
     wait_until("the poll gives up", || run.borrow_mut().0.try_wait().unwrap().is_some());

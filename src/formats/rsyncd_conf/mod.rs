@@ -150,9 +150,9 @@ impl RsyncdConf {
         }
     }
 
-    /// Removes from the module's own `hosts deny` exactly these ranges, and what was written down about their end. A list that becomes empty loses its line, unless
-    /// another list would come into force instead: then it stays, empty. A list that `deny` made of the global
-    /// addresses and that holds nothing else any more loses its line, too.
+    /// Removes from the module's own `hosts deny` exactly these ranges, and what was written down about their end. A list that
+    /// becomes empty loses its line, unless another list would come into force instead: then it stays, empty. A list that
+    /// `deny` made of the global addresses and that holds nothing else any more loses its line, too.
     pub fn allow_again(&mut self, module: &[u8], ranges: &[IpRange]) -> Result<(), Problem> {
         self.forget_end(module, ranges)?;
         let (Some(own), inherited) = self.assignments(module, List::Deny.key().as_bytes()) else {

@@ -3,9 +3,9 @@
 //! `--method rsyncd`, on the monitor: reads and writes the `hosts deny` of one module in /etc/rsyncd.conf. The daemon reads
 //! that file for every connection, so nothing is restarted. `--method crontab`, on a member: pauses and resumes the
 //! poller's one job in root's crontab, or another one. `status` writes nothing. With `--until` or `--for` the end is written
-//! into the file, too: a tick of `dispatch` carries it out, and on a member cron itself. After an edit the daemon is asked, as each of the
-//! members whose address is this host's own, and an answer that is not the file's is a failure. With `--dry-run` the edit is
-//! shown, and nobody is asked.
+//! into the file, too: a tick of `dispatch` carries it out, and on a member cron itself. After an edit the daemon is asked, as
+//! each of the members whose address is this host's own, and an answer that is not the file's is a failure. With `--dry-run`
+//! the edit is shown, and nobody is asked.
 //!
 //! `autoupdate-toggle daemon status|start|stop|restart`: the rsync daemon of a configuration. Reads its pid file and /proc,
 //! speaks to its port, signals no process that is not known to be that daemon, and removes a stale pid file.

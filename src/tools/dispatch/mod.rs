@@ -3,7 +3,8 @@
 //! Reads `datamining_plugin/MODEL/` (the upload), `datamining_service/MODEL/` and the member list; writes
 //! `plugin/VERSION/`, `config_*/service.conf`, `status` and, as dot files, its lock and journal; removes `success` and
 //! `status` when every member confirmed, or after 20 minutes, and old versions where that is asked for. Takes denials whose end
-//! has come (`autoupdate-toggle disable --until`) out of rsyncd.conf. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage or bad input file, 75 another run holds the lock.
+//! has come (`autoupdate-toggle disable --until`) out of rsyncd.conf. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong
+//! usage or bad input file, 75 another run holds the lock.
 
 use std::process::ExitCode;
 
