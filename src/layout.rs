@@ -172,6 +172,11 @@ impl Service {
         self.dir.join(".batch-confirmed")
     }
 
+    /// That a rollout was paused, stopped or aborted, or goes on in spite of that.
+    pub fn rollout(&self) -> PathBuf {
+        self.dir.join(".rollout")
+    }
+
     /// The lock of the model.
     pub fn lock(&self) -> PathBuf {
         self.dir.join(".dispatch.lock")

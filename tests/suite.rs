@@ -42,6 +42,7 @@ mod scripts;
 mod service_conf_check;
 mod shells;
 mod spread;
+mod steering;
 mod toggle;
 mod toggle_fleet;
 mod toggle_until;

@@ -19,6 +19,7 @@ pub mod env_file;
 pub mod env_sh;
 pub mod manifest;
 pub mod port_table;
+pub mod rollout;
 pub mod rsyncd_conf;
 pub mod service_conf;
 pub mod service_control;

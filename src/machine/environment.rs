@@ -87,6 +87,14 @@ pub fn user_name() -> String {
     }
 }
 
+/// Who gave a command, as a note about it says: `USER@HOST`; whoever became root by sudo is who they were.
+pub fn operator() -> String {
+    let known = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let user = known.filter(|name| !name.is_empty()).unwrap_or_else(user_name);
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    format!("{user}@{}", host.to_string_lossy())
+}
+
 /// The first address of this host that others can reach: not of a loopback interface (a virtual address of a load balancer
 /// may be on it) nor of one that is down, IPv4 before IPv6, in the kernel's order, as
 /// the first word of `hostname -I`.

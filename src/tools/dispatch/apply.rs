@@ -90,6 +90,8 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
             files::replace_atomically(&service.confirmed_batch(), batch.render().as_bytes())?;
         }
         Action::ForgetConfirmedBatch => files::remove_if_exists(&service.confirmed_batch())?,
+        Action::NoteRollout(note) => files::replace_atomically(&service.rollout(), &note.render())?,
+        Action::ForgetRollout => files::remove_if_exists(&service.rollout())?,
         Action::RemoveSuccess(identity) => success::remove(*identity, site)?,
         Action::RemoveStatus(version) => remove_status(version.as_ref(), site)?,
         Action::TakeBack(version) => take_back(version, site)?,

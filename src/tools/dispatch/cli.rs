@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::names::{ModelName, SoName, shown};
 use crate::retention::Keep;
 use crate::tools::WaitOption;
+use crate::tools::dispatch::decide::steer::Steer;
 
 /// Publishes a complete upload as a version, announces it in service.conf, and ends an upgrade that every member
 /// confirmed. Replaces dispatch.sh and dispatchserver.sh.
@@ -17,13 +18,13 @@ use crate::tools::WaitOption;
 #[command(name = "dispatch", version)]
 pub struct Cli {
     /// The model's directory below datamining_plugin and datamining_service
-    #[arg(required_unless_present = "all", value_name = "APPNAME")]
+    #[arg(value_name = "APPNAME")]
     model: Option<OsString>,
     /// Where the members keep the model's versions
-    #[arg(required_unless_present = "all", value_name = "PREFIXPATH")]
+    #[arg(value_name = "PREFIXPATH")]
     prefix: Option<OsString>,
     /// The library's file name
-    #[arg(required_unless_present = "all", value_name = "SONAME")]
+    #[arg(value_name = "SONAME")]
     so_name: Option<OsString>,
     /// Do every stanza of the registry in one process [default: MONITOR_ROOT/scripts/dispatch/bin/dispatchserver.sh]
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["model", "prefix", "so_name"])]
@@ -32,7 +33,42 @@ pub struct Cli {
     #[arg(long, value_name = "N")]
     keep: Option<OsString>,
     #[command(flatten)]
+    steer: SteerOptions,
+    /// Why, for whoever looks at the status: one line
+    #[arg(long, value_name = "TEXT", requires = "steer")]
+    why: Option<String>,
+    #[command(flatten)]
     wait: WaitOption,
+}
+
+/// An operator's hand in the rollout of APPNAME.
+#[derive(Debug, clap::Args)]
+#[group(id = "steer", multiple = false, conflicts_with_all = ["all", "prefix", "so_name", "keep"])]
+struct SteerOptions {
+    /// Let nobody else take the version of APPNAME that is rolled out, until --resume
+    #[arg(long)]
+    pause: bool,
+    /// Let a rollout of APPNAME go on that was paused, stopped or aborted
+    #[arg(long)]
+    resume: bool,
+    /// Let the next batch of APPNAME in now
+    #[arg(long)]
+    promote: bool,
+    /// End the upgrade of APPNAME that is in flight; whoever does not have it stays as it is
+    #[arg(long)]
+    abort: bool,
+}
+
+impl SteerOptions {
+    fn verb(&self) -> Option<Steer> {
+        let options = [
+            (self.pause, Steer::Pause),
+            (self.resume, Steer::Resume),
+            (self.promote, Steer::Promote),
+            (self.abort, Steer::Abort),
+        ];
+        options.into_iter().find_map(|(is_asked_for, verb)| is_asked_for.then_some(verb))
+    }
 }
 
 /// One model as a registry line or the command line names it.
@@ -53,6 +89,8 @@ pub enum Request {
     One(Target),
     /// Every model of a registry; `None` is the monitor's own.
     All(Option<PathBuf>),
+    /// An operator's hand in a model's rollout, and why.
+    Steer(ModelName, Steer, String),
 }
 
 /// How it is to be done.
@@ -93,6 +131,10 @@ impl Cli {
         let manner = Manner { wait: self.wait, keep: keep.transpose()? };
         let request = match (self.all, self.model, self.prefix, self.so_name) {
             (Some(file), ..) => Request::All(file),
+            (None, Some(model), None, None) if self.steer.verb().is_some() => {
+                let verb = self.steer.verb().unwrap_or(Steer::Pause);
+                Request::Steer(ModelName::parse(model.as_bytes())?, verb, self.why.unwrap_or_default())
+            }
             (None, Some(model), Some(prefix), Some(so_name)) => {
                 Request::One(Target::parse(model.as_bytes(), prefix.as_bytes(), so_name.as_bytes())?)
             }
@@ -129,6 +171,24 @@ mod tests {
         assert_eq!(request(&["m", "/w/plugin/m", "m.so"]), Some(Request::One(target)));
         assert_eq!(request(&["--all"]), Some(Request::All(None)));
         assert_eq!(request(&["--all", "r.sh"]), Some(Request::All(Some("r.sh".into()))));
+    }
+
+    #[test]
+    fn a_hand_in_a_rollout_needs_the_model_alone() {
+        let model = || ModelName::parse(b"m").unwrap();
+        let paused = Request::Steer(model(), Steer::Pause, "a test".to_owned());
+        assert_eq!(request(&["--pause", "m", "--why", "a test"]), Some(paused));
+        assert_eq!(request(&["m", "--abort"]), Some(Request::Steer(model(), Steer::Abort, String::new())));
+        for wrong in [
+            &["--pause"][..],
+            &["--pause", "--resume", "m"],
+            &["--pause", "m", "/w"],
+            &["--promote", "--all"],
+            &["--resume", "../m"],
+            &["m", "/w", "m.so", "--why", "x"],
+        ] {
+            assert_eq!(request(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

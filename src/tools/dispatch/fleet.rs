@@ -7,8 +7,7 @@ use crate::formats::env_file::EnvFile;
 use crate::names::{Address, Port, shown};
 use crate::retention::Keep;
 use crate::time::Seconds;
-use crate::tools::dispatch::batches::Batches;
-use crate::tools::dispatch::decide::check::GIVEN_UP_AFTER;
+use crate::tools::dispatch::policy::Policy;
 
 /// How long a member may take to answer, where `probe_timeout` is not set, and at most: a tick is to end within its minute.
 const PROBE_TIMEOUT: Seconds = Seconds(2);
@@ -32,10 +31,8 @@ pub struct Fleet {
     pub probe: Probe,
     /// How many old versions are kept; `None` deletes nothing.
     pub keep: Option<Keep>,
-    /// How many members take a new version at a time.
-    pub batches: Batches,
-    /// How long the next batch waits after one was confirmed.
-    pub pause: Seconds,
+    /// How their rollout goes.
+    pub policy: Policy,
 }
 
 /// How a member is asked for its version (`probe=`).
@@ -57,44 +54,10 @@ impl Fleet {
     /// Reads a member list. Fails (exit 2) on a value that is not one, naming file, line and key.
     pub fn parse(list: &EnvFile, origin: Origin) -> Result<Fleet> {
         let members = list.list("members", Address::parse)?;
-        let batches = batches(list, members.len())?;
-        let pause = pause(list, &batches, members.len())?;
-        Ok(Fleet {
-            members,
-            probe: probe(list, origin)?,
-            keep: list.optional("keep", Keep::parse)?,
-            batches,
-            pause,
-        })
+        let policy = Policy::parse(list, members.len())?;
+        let (probe, keep) = (probe(list, origin)?, list.optional("keep", Keep::parse)?);
+        Ok(Fleet { members, probe, keep, policy })
     }
-}
-
-fn batches(list: &EnvFile, members: usize) -> Result<Batches> {
-    let Some(batches) = list.optional("batches", Batches::parse)? else { return Ok(Batches::default()) };
-    match batches.targets(members).last() {
-        Some(last) if *last == members => Ok(batches),
-        Some(last) => Err(list.refused(
-            "batches",
-            format!("the last batch ends with {last} of the {members} members; let it end with 100%"),
-        )),
-        None => Err(list.refused("batches", "there are no members to let in; set members")),
-    }
-}
-
-/// A pause that cannot fit into the time of an upgrade would only be noticed when it is given up.
-fn pause(list: &EnvFile, batches: &Batches, members: usize) -> Result<Seconds> {
-    let pause = list.optional("pause", Seconds::parse)?.unwrap_or(Seconds(0));
-    let pauses = i64::try_from(batches.targets(members).len().saturating_sub(1)).unwrap_or(i64::MAX);
-    let total = pause.0.saturating_mul(pauses);
-    if total < GIVEN_UP_AFTER.0 {
-        return Ok(pause);
-    }
-    Err(list.refused(
-        "pause",
-        format!(
-            "the pauses take {total} s together, and an upgrade is given up after {GIVEN_UP_AFTER}; shorten them"
-        ),
-    ))
 }
 
 /// Whether a list that cannot be read may ask for batches: then the safe thing is to let nobody in.
@@ -211,17 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_that_never_reach_all_members_or_pause_too_long_are_refused_with_their_line() {
-        let fleet = read("batches=1,100%\npause=600").unwrap();
-        assert_eq!((fleet.batches.targets(2), fleet.pause), (vec![1, 2], Seconds(600)));
-        assert_eq!(read("").unwrap().batches, Batches::default());
-        assert!(refused("batches=1").starts_with("m.env.sh:3: batches: the last batch ends with 1 of the 2"));
-        assert!(refused("batches=0,100%").starts_with("m.env.sh:3: batches: \u{201c}0\u{201d} is neither"));
-        assert!(refused("batches=10%,20%").contains("the last batch ends with 1 of the 2 members"));
-        assert!(
-            refused("batches=1,100%\npause=1200").starts_with("m.env.sh:4: pause: the pauses take 1200 s")
-        );
-        assert!(read("pause=1200").is_ok(), "there is no pause in one batch of all");
+    fn batches_without_members_are_refused() {
         let nobody = read_from("members=\nbatches=1,100%\n", Origin::Monitor).unwrap_err();
         assert!(nobody.to_string().contains("there are no members to let in"));
     }

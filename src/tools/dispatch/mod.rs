@@ -7,11 +7,13 @@
 //! usage or bad input file, 75 another run holds the lock.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::layout::Monitor;
 use crate::machine::locks::{Lock, Wait};
 use crate::machine::{environment, files, terminal};
+use crate::names::ModelName;
 use crate::tools::lift;
 
 mod all;
@@ -23,15 +25,20 @@ mod decide;
 mod fleet;
 mod journal;
 mod observe;
+mod policy;
 mod publish;
 mod success;
 
 use apply::Say;
 use cli::{Cli, Manner, Request, Target};
-use decide::{check, update};
+use decide::steer::{self, Operator, Steer};
+use decide::{Plan, check, update};
 use observe::Site;
 
 const PROGRAM: &str = "dispatch";
+
+/// How long an operator's command waits for a tick to end, without --wait.
+const OPERATOR_WAITS: Wait = Wait::AtMost(Duration::from_secs(10));
 
 /// Runs `dispatch` with the process's arguments.
 pub fn main() -> ExitCode {
@@ -62,6 +69,7 @@ fn run(cli: Cli) -> Result<()> {
             let lifted = lift::due_denials();
             all::run(&monitor, registry, manner).and(lifted)
         }
+        Request::Steer(model, verb, why) => steered(&monitor, &model, verb, why, manner),
     }
 }
 
@@ -81,9 +89,9 @@ fn check_mounted(monitor: &Monitor) -> Result<()> {
 /// One model's tick: fUpdateVersion, then fCheckVersion, as dispatch.sh runs them. The second runs even if the first
 /// failed; the first error is returned.
 fn tick(monitor: &Monitor, target: &Target, manner: Manner, say: Say) -> Result<()> {
-    let site = Site::new(monitor, target);
+    let site = Site::new(monitor, &target.model);
     if !site.has_work()? {
-        return check_registered(&site, target);
+        return check_registered(&site);
     }
     site.check_within()?;
     let _lock = Lock::take(&site.service.lock(), wait(manner))?;
@@ -94,6 +102,21 @@ fn tick(monitor: &Monitor, target: &Target, manner: Manner, say: Say) -> Result<
     // Last, so that a deletion that does not succeed holds nothing up.
     let deleted = site.half_deleted().and_then(|versions| apply::finish_deletions(&versions, &site));
     updated.and(checked).and(deleted)
+}
+
+/// An operator's command: under the model's lock, for which it waits a little, since a tick may hold it.
+fn steered(monitor: &Monitor, model: &ModelName, verb: Steer, why: String, manner: Manner) -> Result<()> {
+    check_mounted(monitor)?;
+    let site = Site::new(monitor, model);
+    check_registered(&site)?;
+    site.check_within()?;
+    let _lock = Lock::take(&site.service.lock(), manner.wait.or(OPERATOR_WAITS))?;
+    let operator = Operator { by: environment::operator(), why };
+    let commit = steer::steer(&site.steering_facts()?, model, verb, &operator)?;
+    apply::apply(&Plan { commit, ..Plan::default() }, &site, &[], &mut |line| {
+        terminal::say(line);
+        Ok(())
+    })
 }
 
 fn wait(manner: Manner) -> Wait {
@@ -111,11 +134,11 @@ fn check_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Resu
     apply::apply(&plan, site, &[], say)
 }
 
-fn check_registered(site: &Site, target: &Target) -> Result<()> {
+fn check_registered(site: &Site) -> Result<()> {
     if files::is_directory(&site.service.dir) {
         return Ok(());
     }
-    let (model, dir) = (&target.model, site.service.dir.display());
+    let (model, dir) = (site.model, site.service.dir.display());
     Err(Error::failed(format!(
         "{model}: {dir} is not there; run add_dispatch_docker, or comment its stanza out"
     )))

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::formats::admitted::Admitted;
 use crate::formats::env_file::EnvFile;
 use crate::formats::manifest::Manifest;
+use crate::formats::rollout::Rollout;
 use crate::formats::service_conf;
 use crate::formats::shell::Context;
 use crate::identity::Identity;
@@ -15,14 +16,16 @@ use crate::machine::trees::{self, Entry};
 use crate::machine::{clock, configurations, environment, versions};
 use crate::names::ModelName;
 use crate::retention::Keep;
+use crate::time::Seconds;
 use crate::tools::dispatch::ask;
 use crate::tools::dispatch::cli::Target;
 use crate::tools::dispatch::decide::{
-    self, BatchFacts, CheckFacts, Configuration, ConfirmedBatch, MemberList, Members, Published,
-    RetentionFacts, Status, Success, UpdateFacts, UploadFacts, UploadManifest, check, update,
+    self, CheckFacts, Configuration, ConfirmedBatch, MemberList, Members, Published, RetentionFacts,
+    RolloutFacts, Status, Success, UpdateFacts, UploadFacts, UploadManifest, check, update,
 };
 use crate::tools::dispatch::fleet::{self, Fleet, Origin};
 use crate::tools::dispatch::journal::{Journal, Phase};
+use crate::tools::dispatch::policy::Deadline;
 use crate::version::Version;
 
 /// The largest `success` or `status` that is read, in bytes: each holds one word.
@@ -46,8 +49,7 @@ pub struct Site<'a> {
 
 impl<'a> Site<'a> {
     /// The places of a model.
-    pub fn new(monitor: &'a Monitor, target: &'a Target) -> Site<'a> {
-        let model = &target.model;
+    pub fn new(monitor: &'a Monitor, model: &'a ModelName) -> Site<'a> {
         let (upload, service) = (monitor.upload(model), monitor.service(model));
         Site { model, monitor, upload, service }
     }
@@ -125,6 +127,7 @@ impl<'a> Site<'a> {
             upload_is_as_journalled: false,
             list: MemberList::Absent,
             has_admitted: false,
+            has_note: false,
         };
         let Some(version) = update::candidate(&facts) else {
             facts.upload_is_as_journalled = self.is_as_journalled(&facts)?;
@@ -137,6 +140,7 @@ impl<'a> Site<'a> {
         if update::may_announce(&facts, target, &version) {
             facts.list = self.list();
             facts.has_admitted = files::facts(&self.service.admitted())?.is_some();
+            facts.has_note = files::facts(&self.service.rollout())?.is_some();
         }
         if !update::may_publish(&facts, target, &version) {
             return Ok((facts, Vec::new()));
@@ -194,21 +198,35 @@ impl<'a> Site<'a> {
 
     /// The facts of fCheckVersion.
     pub fn check_facts(&self, keep: Option<Keep>) -> Result<CheckFacts> {
+        self.facts_of_members(keep, check::asks_members)
+    }
+
+    /// The same for an operator's command: the members are asked whether or not an upgrade is in flight.
+    pub fn steering_facts(&self) -> Result<CheckFacts> {
+        self.facts_of_members(None, |_, _| true)
+    }
+
+    fn facts_of_members(
+        &self,
+        keep: Option<Keep>,
+        asks: fn(Option<&Status>, Option<&Journal>) -> bool,
+    ) -> Result<CheckFacts> {
         let (status, success, journal) = (self.status()?, self.success()?, self.journal()?);
         let configurations = self.configurations()?;
         let announced = configurations
             .first()
             .and_then(|configuration| service_conf::value(&configuration.bytes, "moduleversion"))
             .map(<[u8]>::to_vec);
-        let (mut members, mut retention, mut batch) = (Members::Unknown, None, BatchFacts::default());
-        if check::asks_members(status.as_ref(), journal.as_ref()) {
-            batch = self.batch_facts()?;
+        let (mut members, mut retention, mut rollout) = (Members::Unknown, None, RolloutFacts::default());
+        if asks(status.as_ref(), journal.as_ref()) {
+            rollout = self.rollout_facts()?;
             match self.list() {
                 MemberList::Known(fleet) if !fleet.members.is_empty() => {
                     members =
                         ask::all(&fleet, &self.service).map_or_else(Members::Unreadable, Members::Known);
                     retention = keep.or(fleet.keep).map(|keep| self.retention(keep, &configurations));
-                    (batch.batches, batch.pause) = (fleet.batches, fleet.pause);
+                    rollout.quiet_for = self.quiet_for(&fleet, status.as_ref())?;
+                    rollout.policy = fleet.policy;
                 }
                 MemberList::Known(_) | MemberList::Absent => {}
                 MemberList::Unreadable { error, .. } => members = Members::Unreadable(error),
@@ -221,10 +239,36 @@ impl<'a> Site<'a> {
             }
             _ => None,
         };
-        Ok(CheckFacts { status, success, journal, announced, script_quiet_for, members, retention, batch })
+        let now_s = clock::now().instant.timestamp();
+        Ok(CheckFacts {
+            status,
+            success,
+            journal,
+            announced,
+            script_quiet_for,
+            members,
+            retention,
+            rollout,
+            now_s,
+        })
     }
 
-    fn batch_facts(&self) -> Result<BatchFacts> {
+    /// How long ago a member reported last, or a batch was let in; since the begin, where neither has happened.
+    fn quiet_for(&self, fleet: &Fleet, status: Option<&Status>) -> Result<Seconds> {
+        let begun = status.map_or(Seconds(0), |status| status.age);
+        if matches!(fleet.policy.deadline, Deadline::SinceBegin(_)) {
+            return Ok(begun);
+        }
+        let reports = fleet.members.iter().map(|member| self.service.report(member));
+        let mut quiet_for = begun;
+        for path in reports.chain([self.service.admitted()]) {
+            let age = files::facts(&path)?.map(|facts| clock::age_of(facts.modified));
+            quiet_for = age.map_or(quiet_for, |age| age.min(quiet_for));
+        }
+        Ok(quiet_for)
+    }
+
+    fn rollout_facts(&self) -> Result<RolloutFacts> {
         let path = self.service.admitted();
         let admitted =
             files::read_without_following(&path, CONFIGURATION_LIMIT)?.map(|bytes| Admitted::parse(&bytes));
@@ -234,7 +278,10 @@ impl<'a> Site<'a> {
             .and_then(|bytes| ConfirmedBatch::parse(&bytes));
         let confirmed =
             batch.zip(files::facts(&path)?).map(|(batch, facts)| (batch, clock::age_of(facts.modified)));
-        Ok(BatchFacts { admitted, confirmed, ..BatchFacts::default() })
+        let path = self.service.rollout();
+        let note = files::read_without_following(&path, MARKER_LIMIT)?.map(|bytes| Rollout::parse(&bytes));
+        let note = note.transpose().map_err(|refusal| refusal.in_file(&path))?;
+        Ok(RolloutFacts { admitted, confirmed, note, ..RolloutFacts::default() })
     }
 
     fn retention(&self, keep: Keep, configurations: &[Configuration]) -> Result<RetentionFacts> {

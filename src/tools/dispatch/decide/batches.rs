@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::error::Result;
 use crate::formats::admitted::Admitted;
-use crate::names::Address;
+use crate::names::{Address, ModelName};
 use crate::time::Seconds;
 use crate::tools::dispatch::cli::Target;
-use crate::tools::dispatch::decide::{Action, BatchFacts, ConfirmedBatch, MemberList};
+use crate::tools::dispatch::decide::{Action, ConfirmedBatch, MemberList, RolloutFacts};
 use crate::version::Version;
 
 /// The first batch of a version; `None` where everybody may take it at once.
@@ -19,24 +19,20 @@ pub fn first(list: &MemberList, version: &Version) -> Result<Option<Admitted>> {
         MemberList::Unreadable { .. } | MemberList::Absent => return Ok(None),
         MemberList::Known(fleet) => fleet,
     };
-    let target = fleet.batches.after(0, fleet.members.len());
+    let target = fleet.policy.batches.after(0, fleet.members.len());
     let members = fleet.members.iter().take(target).cloned().collect();
     Ok((target < fleet.members.len()).then(|| Admitted { version: version.clone(), members }))
 }
 
 /// The members that are not let in yet, in the order of the list.
 pub fn waiting<'a>(
-    facts: &BatchFacts,
+    facts: &RolloutFacts,
     announced: &[u8],
     members: impl Iterator<Item = &'a Address>,
 ) -> Vec<&'a Address> {
-    let Some(admitted) = admitted(facts, announced) else { return Vec::new() };
+    let Some(admitted) = facts.admitted_to(announced) else { return Vec::new() };
     let inside: BTreeSet<&Address> = admitted.members.iter().collect();
     members.filter(|member| !inside.contains(member)).collect()
-}
-
-fn admitted<'a>(facts: &'a BatchFacts, announced: &[u8]) -> Option<&'a Admitted> {
-    facts.admitted.as_ref().filter(|admitted| admitted.version.as_str().as_bytes() == announced)
 }
 
 /// How far a rollout in batches is.
@@ -51,8 +47,8 @@ pub struct Progress<'a> {
 }
 
 /// What is done while members wait: the next batch is let in when everybody who is in has confirmed, and the pause is over.
-pub fn advance(facts: &BatchFacts, announced: &[u8], progress: &Progress, target: &Target) -> Vec<Action> {
-    let Some(admitted) = admitted(facts, announced) else { return Vec::new() };
+pub fn advance(facts: &RolloutFacts, announced: &[u8], progress: &Progress, target: &Target) -> Vec<Action> {
+    let Some(admitted) = facts.admitted_to(announced) else { return Vec::new() };
     let inside = progress.members - progress.waiting.len();
     if progress.late > 0 {
         // A batch that was confirmed and is not any more: its pause begins anew.
@@ -60,18 +56,39 @@ pub fn advance(facts: &BatchFacts, announced: &[u8], progress: &Progress, target
     }
     let batch = ConfirmedBatch { version: admitted.version.clone(), admitted: inside };
     let confirmed_for = facts.confirmed.as_ref().filter(|(known, _)| *known == batch).map(|(_, age)| *age);
-    let left = facts.pause.0 - confirmed_for.unwrap_or(Seconds(0)).0;
+    let left = facts.policy.pause.0 - confirmed_for.unwrap_or(Seconds(0)).0;
     if left > 0 {
         let noted = confirmed_for.is_none().then_some(Action::NoteConfirmedBatch(batch));
         return noted.into_iter().chain([Action::Say(pausing(target, inside, progress, left))]).collect();
     }
-    let next = facts.batches.after(inside, progress.members);
-    let newly: Vec<&Address> = progress.waiting.iter().take(next - inside).copied().collect();
-    let members = admitted.members.iter().chain(newly.iter().copied()).cloned().collect();
+    let_next_in(facts, announced, progress, &target.model)
+}
+
+/// Lets the next batch in.
+pub fn let_next_in(
+    facts: &RolloutFacts,
+    announced: &[u8],
+    progress: &Progress,
+    model: &ModelName,
+) -> Vec<Action> {
+    let Some(admitted) = facts.admitted_to(announced) else { return Vec::new() };
+    let (next, newly) = next(facts, progress);
     vec![
-        Action::Admit(Admitted { version: admitted.version.clone(), members }),
-        Action::Say(let_in(target, &admitted.version, &newly, next, progress.members)),
+        Action::Admit(with(admitted, &newly)),
+        Action::Say(let_in(model, &admitted.version, &newly, next, progress.members)),
     ]
+}
+
+/// How many are in after the next batch, and who comes in with it.
+fn next<'a>(facts: &RolloutFacts, progress: &Progress<'a>) -> (usize, Vec<&'a Address>) {
+    let inside = progress.members - progress.waiting.len();
+    let next = facts.policy.batches.after(inside, progress.members);
+    (next, progress.waiting.iter().take(next - inside).copied().collect())
+}
+
+fn with(admitted: &Admitted, newly: &[&Address]) -> Admitted {
+    let members = admitted.members.iter().chain(newly.iter().copied()).cloned().collect();
+    Admitted { version: admitted.version.clone(), members }
 }
 
 fn pausing(target: &Target, inside: usize, progress: &Progress, left: i64) -> String {
@@ -82,8 +99,7 @@ fn pausing(target: &Target, inside: usize, progress: &Progress, left: i64) -> St
 }
 
 /// The line that says who was let in.
-pub fn let_in(target: &Target, version: &Version, newly: &[&Address], inside: usize, of: usize) -> String {
-    let model = &target.model;
+pub fn let_in(model: &ModelName, version: &Version, newly: &[&Address], inside: usize, of: usize) -> String {
     let who = super::listed(newly, |member| member.to_string());
     format!("{model}: {inside} of {of} members may take {version} now; let in: {who}")
 }
@@ -94,6 +110,7 @@ mod tests {
     use crate::error::Error;
     use crate::tools::dispatch::batches::Batches;
     use crate::tools::dispatch::fleet::{Fleet, Probe};
+    use crate::tools::dispatch::policy::Policy;
 
     const V: &str = "20180413192258";
 
@@ -110,22 +127,24 @@ mod tests {
             members: addresses(1..=8),
             probe: Probe::Report,
             keep: None,
-            batches: Batches::parse(batches.as_bytes()).unwrap(),
-            pause: Seconds(0),
+            policy: Policy { batches: Batches::parse(batches.as_bytes()).unwrap(), ..Policy::default() },
         })
     }
 
     /// Of eight members so many are let in.
-    fn facts(inside: u8, pause: i64) -> BatchFacts {
-        BatchFacts {
-            batches: Batches::parse(b"1,25%,100%").unwrap(),
-            pause: Seconds(pause),
+    fn facts(inside: u8, pause: i64) -> RolloutFacts {
+        RolloutFacts {
+            policy: Policy {
+                batches: Batches::parse(b"1,25%,100%").unwrap(),
+                pause: Seconds(pause),
+                ..Policy::default()
+            },
             admitted: Some(Admitted { version: version(), members: addresses(1..=inside) }),
-            confirmed: None,
+            ..RolloutFacts::default()
         }
     }
 
-    fn advanced(facts: &BatchFacts, late: usize) -> Vec<Action> {
+    fn advanced(facts: &RolloutFacts, late: usize) -> Vec<Action> {
         let all = addresses(1..=8);
         let waiting = waiting(facts, V.as_bytes(), all.iter());
         let target = Target::parse(b"m", b"/w", b"m.so").unwrap();
@@ -178,7 +197,7 @@ mod tests {
         let all = addresses(1..=8);
         assert_eq!(waiting(&facts(1, 0), V.as_bytes(), all.iter()).len(), 7);
         assert_eq!(waiting(&facts(1, 0), b"20190101000000", all.iter()).len(), 0);
-        assert_eq!(waiting(&BatchFacts::default(), V.as_bytes(), all.iter()).len(), 0);
+        assert_eq!(waiting(&RolloutFacts::default(), V.as_bytes(), all.iter()).len(), 0);
     }
 
     #[test]
@@ -188,7 +207,7 @@ mod tests {
         let mut all = addresses(9..=9);
         all.extend(addresses(2..=8));
         let waiting = waiting(&facts, V.as_bytes(), all.iter());
-        facts.batches = Batches::parse(b"1,2,100%").unwrap();
+        facts.policy.batches = Batches::parse(b"1,2,100%").unwrap();
         let target = Target::parse(b"m", b"/w", b"m.so").unwrap();
         let actions = advance(&facts, V.as_bytes(), &Progress { members: 8, waiting, late: 0 }, &target);
         let Action::Admit(admitted) = &actions[0] else { panic!("{actions:?}") };

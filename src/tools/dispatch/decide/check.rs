@@ -1,18 +1,20 @@
-//! fCheckVersion: ends an upgrade that every member confirmed, or that takes too long.
+//! fCheckVersion: ends an upgrade that every member confirmed, that too many could not take up, or that takes too long.
 
 use crate::error::Error;
+use crate::formats::admitted::Admitted;
+use crate::formats::rollout::{Rollout, Standing};
 use crate::names::Address;
-use crate::time::Seconds;
 use crate::tools::dispatch::cli::Target;
 use crate::tools::dispatch::decide::batches::{self, Progress};
 use crate::tools::dispatch::decide::{
     Action, CheckFacts, Members, Plan, SCRIPT_IS_DEAD_AFTER, Status, Success, is_about, listed, retention,
 };
 use crate::tools::dispatch::journal::{Journal, Phase};
+use crate::tools::dispatch::policy::{Deadline, OnTimeout};
 use crate::version::Version;
 
-/// An upgrade older than this is given up (contract section 3, fCheckVersion).
-pub const GIVEN_UP_AFTER: Seconds = Seconds(20 * 60);
+/// Who is named in the note of a rollout that a tick stopped.
+const DISPATCH: &str = "dispatch";
 
 /// Whether the members have to be asked: only while an upgrade is in flight and announced. One that is not announced yet is
 /// resumed by the next tick, however long that takes (defect 3).
@@ -31,53 +33,8 @@ pub fn check(facts: &CheckFacts, target: &Target) -> Plan {
         // That the members have the version before says nothing about the one that is being published.
         return Plan::default();
     }
-    let version = String::from_utf8_lossy(&announced).into_owned();
-    let model = &target.model;
-    let members: &[Answered] = if let Members::Known(members) = &facts.members { members } else { &[] };
-    let late: Vec<&Answered> =
-        members.iter().filter(|(_, answer)| !confirms(answer.as_deref(), &announced)).collect();
-    let waiting = batches::waiting(&facts.batch, &announced, members.iter().map(|(address, _)| address));
-    let late_inside: Vec<&Answered> =
-        late.iter().filter(|(address, _)| !waiting.contains(&address)).copied().collect();
-    let commit = match &facts.members {
-        Members::Known(_) if late.is_empty() => {
-            let mut actions = end(facts, status, ours, Waiting::Nobody);
-            actions.push(Action::Say(format!("{model}: all {} members have {version}", members.len())));
-            actions.extend(retention::prune(facts, ours));
-            actions
-        }
-        _ if status.age > GIVEN_UP_AFTER => {
-            let remain = if waiting.is_empty() { Waiting::Nobody } else { Waiting::Some };
-            let mut actions = end(facts, status, ours, remain);
-            let who = who_is_late(&facts.members, &late_inside, waiting.len());
-            actions.push(Action::Fail(given_up(target, &version, &who)));
-            actions
-        }
-        Members::Unreadable(error) => vec![Action::Fail(error.clone())],
-        Members::Unknown => vec![Action::Say(format!(
-            "{model}: members unknown: scripts/dispatch/conf/{model}.env.sh is missing or names none; write members=\"A,B,...\" and \
-             moduleport=... into it"
-        ))],
-        Members::Known(_) => {
-            let mut actions = Vec::new();
-            if !late_inside.is_empty() {
-                let not_yet = match waiting.len() {
-                    0 => String::new(),
-                    count => format!("; {count} are not let in yet"),
-                };
-                actions.push(Action::Say(format!(
-                    "{model}: {} of {} members have {version}; waiting for {}{not_yet}",
-                    members.len() - late.len(),
-                    members.len(),
-                    listed(&late_inside, |(address, _)| address.to_string())
-                )));
-            }
-            let progress = Progress { members: members.len(), waiting, late: late_inside.len() };
-            actions.extend(batches::advance(&facts.batch, &announced, &progress, target));
-            actions
-        }
-    };
-    Plan { commit, ..Plan::default() }
+    let upgrade = Upgrade { facts, target, status, ours, round: Round::of(facts, &announced) };
+    Plan { commit: upgrade.next(), ..Plan::default() }
 }
 
 /// Whether a script began an upgrade, has not announced it, and still writes.
@@ -100,6 +57,62 @@ fn text_of(answer: &[u8]) -> &[u8] {
     &answer[..end]
 }
 
+/// What the members answered.
+pub(super) struct Round<'a> {
+    /// What is announced.
+    pub announced: &'a [u8],
+    members: &'a [Answered],
+    /// Those that do not have it.
+    late: Vec<&'a Answered>,
+    /// Those that are not let in, in the order of the list.
+    pub waiting: Vec<&'a Address>,
+    /// Those that are let in, do not have it and may still take it up.
+    late_inside: Vec<&'a Answered>,
+    /// Those that are let in and could not take it up, and why.
+    pub failed: Vec<&'a (Address, String)>,
+}
+
+impl<'a> Round<'a> {
+    pub fn of(facts: &'a CheckFacts, announced: &'a [u8]) -> Round<'a> {
+        let members: &[Answered] = if let Members::Known(members) = &facts.members { members } else { &[] };
+        let waiting = batches::waiting(&facts.rollout, announced, members.iter().map(|(address, _)| address));
+        let late: Vec<&Answered> =
+            members.iter().filter(|(_, answer)| !confirms(answer.as_deref(), announced)).collect();
+        let inside: Vec<&Answered> =
+            late.iter().filter(|(address, _)| !waiting.contains(&address)).copied().collect();
+        let is_inside = |address: &Address| inside.iter().any(|(known, _)| known == address);
+        let failed: Vec<_> = facts.rollout.failed.iter().filter(|(address, _)| is_inside(address)).collect();
+        let has_failed = |address: &Address| failed.iter().any(|(known, _)| known == address);
+        let late_inside = inside.into_iter().filter(|(address, _)| !has_failed(address)).collect();
+        Round { announced, members, late, waiting, late_inside, failed }
+    }
+
+    /// The members that have the version, or tried and failed: whoever else is kept out goes on as it is.
+    pub fn touched(&self) -> Vec<Address> {
+        let has_failed = |address: &Address| self.failed.iter().any(|(known, _)| known == address);
+        let touched = |(address, answer): &&Answered| {
+            confirms(answer.as_deref(), self.announced) || has_failed(address)
+        };
+        self.members.iter().filter(touched).map(|(address, _)| address.clone()).collect()
+    }
+
+    /// How many members there are.
+    pub fn size(&self) -> usize {
+        self.members.len()
+    }
+
+    /// How far the rollout is, where so many of those who are in are waited for.
+    pub fn progress(&self, late: usize) -> Progress<'a> {
+        Progress { members: self.size(), waiting: self.waiting.clone(), late }
+    }
+
+    /// `2 of 3 members have 20180413192258`
+    pub fn count(&self) -> String {
+        let (all, late) = (self.members.len(), self.late.len());
+        format!("{} of {all} members have {}", all - late, String::from_utf8_lossy(self.announced))
+    }
+}
+
 /// Whether members are still waiting to be let in when an upgrade ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
@@ -108,16 +121,223 @@ enum Waiting {
     Some,
 }
 
+/// The upgrade in flight.
+struct Upgrade<'a> {
+    facts: &'a CheckFacts,
+    target: &'a Target,
+    status: &'a Status,
+    /// What this toolkit remembers of it; `None` where a script began it.
+    ours: Option<&'a Journal>,
+    round: Round<'a>,
+}
+
+impl Upgrade<'_> {
+    /// What this tick does.
+    fn next(&self) -> Vec<Action> {
+        let Upgrade { facts, round, target: Target { model, .. }, .. } = self;
+        let note = facts.rollout.note_about(round.announced);
+        let is_known = matches!(facts.members, Members::Known(_));
+        if is_known && round.late.is_empty() {
+            let mut actions = self.end(Waiting::Nobody);
+            let version = String::from_utf8_lossy(round.announced);
+            let count = round.size();
+            actions.push(Action::Say(format!("{model}: all {count} members have {version}")));
+            actions.extend(retention::prune(facts, self.ours));
+            return actions;
+        }
+        match note.map(|note| (note, note.standing)) {
+            Some((note, Standing::Paused)) => {
+                let line = format!("{model}: {}; {}", note.text(), round.count());
+                return vec![Action::Say(line)];
+            }
+            // A run that stopped it died before it had ended it.
+            Some((note, Standing::Stopped | Standing::Aborted)) => {
+                let mut actions = end_and_keep_out(facts, round);
+                actions.push(Action::Say(format!("{model}: {}", note.text())));
+                return actions;
+            }
+            Some((_, Standing::Resumed(_))) | None => {}
+        }
+        if is_known && self.too_many_failed() {
+            return self.stop();
+        }
+        if self.has_expired() {
+            return self.expire();
+        }
+        match &facts.members {
+            Members::Unreadable(error) => vec![Action::Fail(error.clone())],
+            Members::Unknown => vec![Action::Say(format!(
+                "{model}: members unknown: scripts/dispatch/conf/{model}.env.sh is missing or names none; write members=\"A,B,...\" and \
+                 moduleport=... into it"
+            ))],
+            Members::Known(_) => self.go_on(),
+        }
+    }
+
+    fn too_many_failed(&self) -> bool {
+        let note = self.facts.rollout.note_about(self.round.announced);
+        let put_up_with = match note.map(|note| note.standing) {
+            Some(Standing::Resumed(failed)) => failed,
+            _ => 0,
+        };
+        let max_fail = self.facts.rollout.policy.max_fail;
+        max_fail.is_some_and(|max_fail| self.round.failed.len() >= max_fail + put_up_with)
+    }
+
+    fn has_expired(&self) -> bool {
+        match self.facts.rollout.policy.deadline {
+            Deadline::SinceBegin(limit) => self.status.age > limit,
+            Deadline::SinceProgress(limit) => self.facts.rollout.quiet_for > limit,
+        }
+    }
+
+    /// Waits for whoever is in, and lets the next batch in.
+    fn go_on(&self) -> Vec<Action> {
+        let Upgrade { facts, round, target, .. } = self;
+        let mut actions = Vec::new();
+        if !round.late_inside.is_empty() || !round.failed.is_empty() {
+            let waiting_for = match &round.late_inside[..] {
+                [] => String::new(),
+                late => format!("; waiting for {}", listed(late, |(address, _)| address.to_string())),
+            };
+            let not_yet = match round.waiting.len() {
+                0 => String::new(),
+                count => format!("; {count} are not let in yet"),
+            };
+            let failed = self.failed().map_or_else(String::new, |failed| format!("; {failed}"));
+            let line = format!("{}: {}{waiting_for}{failed}{not_yet}", target.model, round.count());
+            actions.push(Action::Say(line));
+        }
+        let progress = round.progress(round.late_inside.len());
+        actions.extend(batches::advance(&facts.rollout, round.announced, &progress, target));
+        actions
+    }
+
+    /// Too many could not take the version up: nobody else gets it.
+    fn stop(&self) -> Vec<Action> {
+        let Upgrade { facts, round, target: Target { model, .. }, .. } = self;
+        let failed = self.failed().unwrap_or_default();
+        let limit = facts.rollout.policy.max_fail.unwrap_or_default();
+        let why = format!("{failed} (max_fail={limit})");
+        let kept_out = round.size() - round.touched().len();
+        let mut actions: Vec<Action> = self.note(Standing::Stopped, &why).into_iter().collect();
+        actions.extend(end_and_keep_out(facts, round));
+        actions.push(Action::Fail(Error::failed(format!(
+            "{model}: stopped the rollout of {}: {why}; the other {kept_out} of {} stay as they are; push a version that works, or \
+             dispatch --resume {model}",
+            String::from_utf8_lossy(round.announced),
+            round.size()
+        ))));
+        actions
+    }
+
+    /// It took too long.
+    fn expire(&self) -> Vec<Action> {
+        let Upgrade { facts, round, target, .. } = self;
+        if facts.rollout.policy.on_timeout == OnTimeout::Continue && !round.waiting.is_empty() {
+            return self.pass_over();
+        }
+        let who = self.who_is_late();
+        let mut actions = Vec::new();
+        let remain = if round.waiting.is_empty() { Waiting::Nobody } else { Waiting::Some };
+        if remain == Waiting::Some {
+            actions.extend(self.note(Standing::Stopped, &format!("it took too long, {who}")));
+        }
+        actions.extend(self.end(remain));
+        let since = match facts.rollout.policy.deadline {
+            Deadline::SinceBegin(limit) => format!("after {} minutes", limit.0 / 60),
+            Deadline::SinceProgress(limit) => format!("after {} minutes without progress", limit.0 / 60),
+        };
+        let advice = match remain {
+            Waiting::Nobody => String::new(),
+            Waiting::Some => format!(
+                "; {} were not let in and stay as they are: push again, or dispatch --resume {}",
+                round.waiting.len(),
+                target.model
+            ),
+        };
+        actions.push(Action::Fail(Error::failed(format!(
+            "{}: gave up waiting for {} {since}, {who}{advice}; look at those members' polling logs",
+            target.model,
+            String::from_utf8_lossy(round.announced)
+        ))));
+        actions
+    }
+
+    /// Whoever is late is passed over: the next batch is let in, and its time begins anew.
+    fn pass_over(&self) -> Vec<Action> {
+        let Upgrade { facts, round, target, .. } = self;
+        let version = Version::of_directory(round.announced).ok();
+        let mut actions: Vec<Action> = version.into_iter().map(Action::MarkInFlightAgain).collect();
+        let line = format!("{}: took too long, {}; they are passed over", target.model, self.who_is_late());
+        actions.push(Action::Say(line));
+        let progress = round.progress(0);
+        actions.extend(batches::let_next_in(&facts.rollout, round.announced, &progress, &target.model));
+        actions
+    }
+
+    fn note(&self, standing: Standing, why: &str) -> Option<Action> {
+        let version = Version::of_directory(self.round.announced).ok()?;
+        let by = DISPATCH.to_owned();
+        let why = why.to_owned();
+        Some(Action::NoteRollout(Rollout { standing, version, at: self.facts.now_s, by, why }))
+    }
+
+    fn end(&self, waiting: Waiting) -> Vec<Action> {
+        end(self.facts, self.status, self.ours, waiting)
+    }
+
+    /// `1 failed: 10.0.0.3 (rolled back: ...)`
+    fn failed(&self) -> Option<String> {
+        let failed = &self.round.failed;
+        let who = || listed(failed, |(address, why)| format!("{address} ({why})"));
+        (!failed.is_empty()).then(|| format!("{} failed: {}", failed.len(), who()))
+    }
+
+    fn who_is_late(&self) -> String {
+        let Members::Known(all) = &self.facts.members else {
+            return "who is late is unknown without a member list".to_owned();
+        };
+        let late = &self.round.late_inside;
+        let late = match late.len() {
+            0 => None,
+            count => Some(format!("late: {} ({count} of {})", listed(late, with_its_answer), all.len())),
+        };
+        let said: Vec<String> = late.into_iter().chain(self.failed()).collect();
+        if said.is_empty() { "nobody who was let in is late".to_owned() } else { said.join("; ") }
+    }
+}
+
+/// Whoever has not taken the version up is kept out of it; legacy pollers take no notice.
+pub(super) fn keep_out(round: &Round) -> Vec<Action> {
+    let version = Version::of_directory(round.announced).ok();
+    version.into_iter().map(|version| Action::Admit(Admitted { version, members: round.touched() })).collect()
+}
+
+/// Ends an upgrade whoever has it, and keeps the others out.
+pub(super) fn end_and_keep_out(facts: &CheckFacts, round: &Round) -> Vec<Action> {
+    let mut actions = keep_out(round);
+    if let Some(status) = &facts.status {
+        let ours = facts.journal.as_ref().filter(|journal| is_about(journal, Some(status)));
+        actions.extend(end(facts, status, ours, Waiting::Some));
+    }
+    actions
+}
+
 /// Ends an upgrade: `success` first, so that a run killed in between leaves an upgrade that ends at the next tick.
 fn end(facts: &CheckFacts, status: &Status, ours: Option<&Journal>, waiting: Waiting) -> Vec<Action> {
     let mut actions = Vec::new();
     if let Some(success) = facts.success.as_ref().filter(|s| was_dispatched(s, status, ours, facts)) {
         actions.push(Action::RemoveSuccess(success.identity));
     }
-    if facts.batch.admitted.is_some() && waiting == Waiting::Nobody {
+    let rollout = &facts.rollout;
+    if rollout.admitted.is_some() && waiting == Waiting::Nobody {
         actions.push(Action::AdmitEverybody);
     }
-    if facts.batch.confirmed.is_some() {
+    if rollout.note.is_some() && waiting == Waiting::Nobody {
+        actions.push(Action::ForgetRollout);
+    }
+    if rollout.confirmed.is_some() {
         actions.push(Action::ForgetConfirmedBatch);
     }
     actions.extend([Action::RemoveStatus(status.version.clone()), Action::RemoveJournal]);
@@ -132,30 +352,6 @@ fn was_dispatched(success: &Success, status: &Status, ours: Option<&Journal>, fa
         (None, Some(version)) => facts.announced.as_deref() == Some(version.as_str().as_bytes()),
         (None, None) => success.age >= status.age,
     }
-}
-
-fn given_up(target: &Target, version: &str, who: &str) -> Error {
-    let minutes = GIVEN_UP_AFTER.0 / 60;
-    Error::failed(format!(
-        "{}: gave up waiting for {version} after {minutes} minutes, {who}; look at those members' polling logs",
-        target.model
-    ))
-}
-
-fn who_is_late(members: &Members, late: &[&Answered], waiting: usize) -> String {
-    let Members::Known(all) = members else {
-        return "who is late is unknown without a member list".to_owned();
-    };
-    let mut who = match late.len() {
-        0 => "nobody who was let in is late".to_owned(),
-        count => format!("late: {} ({count} of {})", listed(late, with_its_answer), all.len()),
-    };
-    if waiting > 0 {
-        who.push_str(&format!(
-            "; {waiting} were not let in and stay as they are: push again, or remove .admitted to let them in"
-        ));
-    }
-    who
 }
 
 /// A late member, and why it is late.
@@ -174,10 +370,11 @@ fn with_its_answer((address, answer): &Answered) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::admitted::Admitted;
     use crate::identity::Identity;
+    use crate::time::Seconds;
     use crate::tools::dispatch::batches::Batches;
-    use crate::tools::dispatch::decide::BatchFacts;
+    use crate::tools::dispatch::decide::RolloutFacts;
+    use crate::tools::dispatch::policy::Policy;
 
     const V: &str = "20180413192258";
 
@@ -215,7 +412,8 @@ mod tests {
             script_quiet_for: None,
             members: members(reports),
             retention: None,
-            batch: BatchFacts::default(),
+            rollout: RolloutFacts::default(),
+            now_s: 0,
         }
     }
 
@@ -342,10 +540,10 @@ mod tests {
         let mut facts = facts(reports);
         let members = vec![Address::parse(b"10.0.0.1").unwrap()];
         let version = Version::parse(V.as_bytes()).unwrap();
-        facts.batch = BatchFacts {
-            batches: Batches::parse(b"1,2,3").unwrap(),
+        facts.rollout = RolloutFacts {
+            policy: Policy { batches: Batches::parse(b"1,2,3").unwrap(), ..Policy::default() },
             admitted: Some(Admitted { version, members }),
-            ..BatchFacts::default()
+            ..RolloutFacts::default()
         };
         facts
     }
@@ -375,13 +573,109 @@ mod tests {
         let (everybody, text) = ends(&facts);
         assert!(!everybody);
         assert!(
-            text.contains("late: 10.0.0.1 (no answer) (1 of 3); 2 were not let in and stay as they are"),
+            text.contains(
+                "late: 10.0.0.1 (no answer) (1 of 3); 2 were not let in and stay as they are: push"
+            ),
             "{text}"
         );
         facts.members = members(&[Some(V), None, None]);
         assert!(ends(&facts).1.contains("nobody who was let in is late; 2 were not let in"));
         let everyone = (1..=3).map(|n| Address::parse(format!("10.0.0.{n}").as_bytes()).unwrap()).collect();
-        facts.batch.admitted.as_mut().unwrap().members = everyone;
+        facts.rollout.admitted.as_mut().unwrap().members = everyone;
         assert!(ends(&facts).0, "nobody is held back");
+    }
+
+    /// Three members, all let in; the second could not take the version up.
+    fn one_failed(max_fail: usize) -> CheckFacts {
+        let mut facts = facts(&[Some(V), Some("20170101000000"), None]);
+        facts.rollout.policy.max_fail = Some(max_fail);
+        facts.rollout.failed = vec![(Address::parse(b"10.0.0.2").unwrap(), "rolled back".to_owned())];
+        facts
+    }
+
+    fn noted(standing: Standing) -> Rollout {
+        let version = Version::parse(V.as_bytes()).unwrap();
+        Rollout { standing, version, at: 0, by: "root@m".to_owned(), why: "a test".to_owned() }
+    }
+
+    #[test]
+    fn when_as_many_have_failed_as_max_fail_says_nobody_else_gets_the_version() {
+        let actions = checked(&one_failed(1));
+        let Action::NoteRollout(note) = &actions[0] else { panic!("{actions:?}") };
+        assert_eq!(note.text(), "stopped by dispatch: 1 failed: 10.0.0.2 (rolled back) (max_fail=1)");
+        let Action::Admit(admitted) = &actions[1] else { panic!("{actions:?}") };
+        let touched = ["10.0.0.1", "10.0.0.2"].map(|text| Address::parse(text.as_bytes()).unwrap());
+        assert_eq!(admitted.members, touched);
+        assert!(actions.contains(&remove_status()));
+        assert!(said(&actions).contains("the other 1 of 3 stay as they are"), "{}", said(&actions));
+    }
+
+    #[test]
+    fn fewer_failures_are_put_up_with_and_the_next_batch_is_let_in() {
+        let waits =
+            "m: 1 of 3 members have 20180413192258; waiting for 10.0.0.3; 1 failed: 10.0.0.2 (rolled back)";
+        assert_eq!(said(&checked(&one_failed(2))), waits);
+        let mut facts = one_failed(2);
+        facts.rollout = RolloutFacts { failed: facts.rollout.failed, ..in_batches(&[]).rollout };
+        facts.rollout.policy.max_fail = Some(2);
+        let second = Address::parse(b"10.0.0.2").unwrap();
+        facts.rollout.admitted.as_mut().unwrap().members.push(second);
+        let actions = checked(&facts);
+        assert!(matches!(&actions[1], Action::Admit(admitted) if admitted.members.len() == 3), "{actions:?}");
+        // A member that is not let in cannot fail: what it said is about another version.
+        facts.rollout.policy.max_fail = Some(1);
+        facts.rollout.admitted.as_mut().unwrap().members.pop();
+        assert!(matches!(checked(&facts)[0], Action::Admit(_)));
+    }
+
+    #[test]
+    fn a_rollout_that_was_resumed_puts_up_with_those_that_had_failed() {
+        let mut facts = one_failed(1);
+        facts.rollout.note = Some(noted(Standing::Resumed(1)));
+        assert!(said(&checked(&facts)).contains("waiting for 10.0.0.3"));
+        let version = Version::parse(b"20190101000000").unwrap();
+        facts.rollout.note = Some(Rollout { version, ..noted(Standing::Resumed(1)) });
+        assert!(said(&checked(&facts)).contains("stopped"), "that was another version");
+    }
+
+    #[test]
+    fn while_it_is_paused_nobody_is_let_in_and_no_time_passes() {
+        let mut facts = in_batches(&[Some(V), None, None]);
+        facts.rollout.note = Some(noted(Standing::Paused));
+        facts.status.as_mut().unwrap().age = Seconds(90_000);
+        let expected = "m: paused by root@m: a test; 1 of 3 members have 20180413192258";
+        assert_eq!((checked(&facts).len(), said(&checked(&facts)).as_str()), (1, expected));
+        facts.members = members(&[Some(V); 3]);
+        assert!(checked(&facts).contains(&remove_status()), "everybody has it");
+        assert!(checked(&facts).contains(&Action::ForgetRollout));
+    }
+
+    #[test]
+    fn a_run_that_died_while_it_stopped_a_rollout_is_finished() {
+        let mut facts = in_batches(&[Some(V), None, None]);
+        facts.rollout.note = Some(noted(Standing::Stopped));
+        let actions = checked(&facts);
+        assert!(matches!(&actions[0], Action::Admit(admitted) if admitted.members.len() == 1));
+        assert!(actions.contains(&remove_status()) && !actions.contains(&Action::ForgetRollout));
+    }
+
+    #[test]
+    fn the_deadline_is_the_member_lists() {
+        let mut facts = in_batches(&[None; 3]);
+        facts.rollout.policy.deadline = Deadline::SinceBegin(Seconds(60));
+        facts.status.as_mut().unwrap().age = Seconds(61);
+        assert!(
+            said(&checked(&facts))
+                .contains("gave up waiting for 20180413192258 after 1 minutes, late: 10.0.0.1")
+        );
+        facts.rollout.policy.deadline = Deadline::SinceProgress(Seconds(60));
+        facts.rollout.quiet_for = Seconds(60);
+        assert!(said(&checked(&facts)).contains("waiting for 10.0.0.1"));
+        facts.rollout.quiet_for = Seconds(61);
+        assert!(said(&checked(&facts)).contains("after 1 minutes without progress"));
+        facts.rollout.policy.on_timeout = OnTimeout::Continue;
+        let actions = checked(&facts);
+        assert!(matches!(&actions[2], Action::Admit(admitted) if admitted.members.len() == 2), "{actions:?}");
+        assert!(!actions.contains(&remove_status()));
     }
 }

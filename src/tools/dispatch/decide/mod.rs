@@ -5,19 +5,21 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::formats::admitted::Admitted;
 use crate::formats::manifest::Manifest;
+use crate::formats::rollout::Rollout;
 use crate::formats::service_conf;
 use crate::identity::Identity;
 use crate::names::Address;
 use crate::retention::Keep;
 use crate::time::{LocalTime, Seconds};
-use crate::tools::dispatch::batches::Batches;
 use crate::tools::dispatch::fleet::Fleet;
 use crate::tools::dispatch::journal::{Journal, Phase};
+use crate::tools::dispatch::policy::Policy;
 use crate::version::Version;
 
 pub mod batches;
 pub mod check;
 pub mod retention;
+pub mod steer;
 pub mod update;
 
 /// A script that began an upgrade and wrote nothing for this long is dead: two ticks. A script at work writes all the
@@ -122,6 +124,8 @@ pub struct UpdateFacts {
     pub list: MemberList,
     /// Whether an earlier rollout in batches left `.admitted`.
     pub has_admitted: bool,
+    /// Whether an earlier rollout left a note of what became of it.
+    pub has_note: bool,
 }
 
 /// The member list.
@@ -168,21 +172,39 @@ pub struct CheckFacts {
     pub members: Members,
     /// What is known of the published versions, where old ones are to be deleted.
     pub retention: Option<Result<RetentionFacts>>,
-    /// How far a rollout in batches is.
-    pub batch: BatchFacts,
+    /// How far the rollout is.
+    pub rollout: RolloutFacts,
+    /// Now, in seconds since 1970.
+    pub now_s: i64,
 }
 
-/// How far a rollout in batches is.
+/// How far a rollout is.
 #[derive(Debug, Default)]
-pub struct BatchFacts {
-    /// The batches of the member list.
-    pub batches: Batches,
-    /// How long the next batch waits after one was confirmed.
-    pub pause: Seconds,
+pub struct RolloutFacts {
+    /// How it is to go.
+    pub policy: Policy,
     /// Who was let in to which version.
     pub admitted: Option<Admitted>,
     /// The batch that was confirmed last, and how long ago.
     pub confirmed: Option<(ConfirmedBatch, Seconds)>,
+    /// What became of it, or of an earlier one.
+    pub note: Option<Rollout>,
+    /// The members that could not take the version up, and why.
+    pub failed: Vec<(Address, String)>,
+    /// How long ago a member confirmed last, or a batch was let in.
+    pub quiet_for: Seconds,
+}
+
+impl RolloutFacts {
+    /// The note, if it is about this version.
+    pub fn note_about(&self, version: &[u8]) -> Option<&Rollout> {
+        self.note.as_ref().filter(|note| note.version.as_str().as_bytes() == version)
+    }
+
+    /// Who was let in to this version; `None` where everybody may take it.
+    pub fn admitted_to(&self, version: &[u8]) -> Option<&Admitted> {
+        self.admitted.as_ref().filter(|admitted| admitted.version.as_str().as_bytes() == version)
+    }
 }
 
 /// A batch: the version, and how many members were let in with it and before it.
@@ -264,6 +286,10 @@ pub enum Action {
     NoteConfirmedBatch(ConfirmedBatch),
     /// Remove that note.
     ForgetConfirmedBatch,
+    /// Write down what becomes of the rollout.
+    NoteRollout(Rollout),
+    /// Remove that note: the rollout takes its ordinary course.
+    ForgetRollout,
     /// Create `status` again if a script's check has removed it.
     KeepInFlight(Version),
     /// Remove exactly this upload of `success`; a newer one stays.

@@ -32,7 +32,7 @@ mod tests {
     use crate::error::Error;
     use crate::identity::Identity;
     use crate::retention::Keep;
-    use crate::tools::dispatch::decide::{BatchFacts, Members, RetentionFacts, Success};
+    use crate::tools::dispatch::decide::{Members, RetentionFacts, RolloutFacts, Success};
     use crate::tools::dispatch::journal::Phase;
 
     fn versions(names: &[&str]) -> Vec<Version> {
@@ -60,7 +60,8 @@ mod tests {
                 announced: versions(announced),
                 reported: versions(reported),
             })),
-            batch: BatchFacts::default(),
+            rollout: RolloutFacts::default(),
+            now_s: 0,
         }
     }
 

@@ -226,6 +226,7 @@ fn commit(facts: &UpdateFacts, target: &Target, journal: &Journal) -> Result<Vec
         // Afterwards, so that those who were kept out of the version before never take that one.
         actions.push(Action::AdmitEverybody);
     }
+    actions.extend(facts.has_note.then_some(Action::ForgetRollout));
     actions.extend([
         Action::KeepInFlight(version.clone()),
         Action::Record(Journal { phase: Phase::Announced, ..journal.clone() }),
@@ -233,7 +234,7 @@ fn commit(facts: &UpdateFacts, target: &Target, journal: &Journal) -> Result<Vec
     ]);
     if let (Some(first), MemberList::Known(fleet)) = (&first_batch, &facts.list) {
         let members: Vec<&Address> = first.members.iter().collect();
-        let line = batches::let_in(target, version, &members, members.len(), fleet.members.len());
+        let line = batches::let_in(&target.model, version, &members, members.len(), fleet.members.len());
         actions.push(Action::Say(line));
     }
     Ok(actions)
@@ -359,6 +360,7 @@ mod tests {
     use crate::tools::dispatch::batches::Batches;
     use crate::tools::dispatch::decide::{Configuration, UploadFacts};
     use crate::tools::dispatch::fleet::{Fleet, Probe};
+    use crate::tools::dispatch::policy::Policy;
 
     const V1: &str = "20180413192258";
     const V2: &str = "20180413192259";
@@ -416,6 +418,7 @@ mod tests {
             upload_is_as_journalled: false,
             list: MemberList::Absent,
             has_admitted: false,
+            has_note: false,
         }
     }
 
@@ -455,7 +458,12 @@ mod tests {
         let members =
             [&b"10.0.0.1"[..], b"10.0.0.2"].map(|address| Address::parse(address).unwrap()).to_vec();
         let batches = Batches::parse(b"1,100%").unwrap();
-        MemberList::Known(Fleet { members, probe: Probe::Report, keep: None, batches, pause: Seconds(0) })
+        MemberList::Known(Fleet {
+            members,
+            probe: Probe::Report,
+            keep: None,
+            policy: Policy { batches, ..Policy::default() },
+        })
     }
 
     #[test]
