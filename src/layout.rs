@@ -79,6 +79,11 @@ impl Monitor {
         self.member_lists().join(format!("{model}.env.sh"))
     }
 
+    /// The site's own programs for a model, `scripts/dispatch/conf/hooks/MODEL`: where no rsync daemon lets anybody write.
+    pub fn hooks(&self, model: &ModelName) -> PathBuf {
+        self.member_lists().join("hooks").join(model)
+    }
+
     /// The table of ports and service ids, unless it is named otherwise.
     pub fn port_table(&self) -> PathBuf {
         self.member_lists().join("ports.md")
@@ -270,6 +275,11 @@ impl Member {
     /// The poller's settings.
     pub fn env_sh(&self) -> PathBuf {
         self.watch.join("env.sh")
+    }
+
+    /// The site's own programs for this member.
+    pub fn hooks(&self) -> PathBuf {
+        self.watch.join("hooks")
     }
 
     /// The poller's lock.

@@ -20,6 +20,7 @@ mod golden;
 mod harness;
 mod harness_itself;
 mod health;
+mod hooks;
 mod hostile;
 mod laws_of_crontab;
 mod laws_of_dispatchserver_sh;

@@ -120,11 +120,13 @@ pub fn run(program: &str, arguments: &[OsString], input: &[u8], limits: TimeLimi
 ///
 /// Fails when it ends with another status than 0, or is still running after `limit`: then its group is killed.
 pub fn run_command_line(line: &OsStr, environment: &[(OsString, OsString)], limit: Duration) -> Result<()> {
-    let CommandLine { child, shown } = CommandLine::start(line, environment)?;
-    match wait(child, TimeLimits { total: limit, silence: None })? {
-        Ok(status) => command_line_ended(&shown, status),
-        Err(given_up) => Err(given_up.error(&shown)),
-    }
+    CommandLine::start(line, environment)?.wait(limit)
+}
+
+/// Runs one of the site's own programs to its end, without a shell, as [`run_command_line`] runs a command line.
+pub fn run_site_program(program: &Path, environment: &[(OsString, OsString)], limit: Duration) -> Result<()> {
+    let shown = program.display().to_string();
+    CommandLine::spawn(Command::new(program), shown, environment)?.wait(limit)
 }
 
 /// One of the site's own command lines while it runs.
@@ -138,19 +140,27 @@ impl CommandLine {
     /// Starts `sh -c LINE`, its output going where ours goes, in a process group of its own and without any of our open
     /// files: a service that it leaves behind, or that it is, holds nothing of this program's (defect 22).
     pub fn start(line: &OsStr, environment: &[(OsString, OsString)]) -> Result<CommandLine> {
-        log::debug!("run sh -c {line:?}");
-        close_inherited_files_on_exec();
         let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(line);
+        CommandLine::spawn(command, line.to_string_lossy().into_owned(), environment)
+    }
+
+    fn spawn(
+        mut command: Command,
+        shown: String,
+        environment: &[(OsString, OsString)],
+    ) -> Result<CommandLine> {
+        log::debug!("run {command:?}");
+        close_inherited_files_on_exec();
         with_default_size_limit(&mut command);
+        let program = command.get_program().to_string_lossy().into_owned();
         let child = command
-            .arg("-c")
-            .arg(line)
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .process_group(0)
             .spawn()
-            .map_err(|e| cannot_start("/bin/sh", &e))?;
-        Ok(CommandLine { child, shown: line.to_string_lossy().into_owned() })
+            .map_err(|e| cannot_start(&program, &e))?;
+        Ok(CommandLine { child, shown })
     }
 
     /// Whether it has ended. Fails when it ended with another status than 0.
@@ -159,6 +169,13 @@ impl CommandLine {
             Ok(None) => Ok(false),
             Ok(Some(status)) => command_line_ended(&self.shown, status).map(|()| true),
             Err(e) => Err(Error::failed(format!("cannot wait for {}: {}", self.shown, io_cause(&e)))),
+        }
+    }
+
+    fn wait(self, limit: Duration) -> Result<()> {
+        match wait(self.child, TimeLimits { total: limit, silence: None })? {
+            Ok(status) => command_line_ended(&self.shown, status),
+            Err(given_up) => Err(given_up.error(&self.shown)),
         }
     }
 

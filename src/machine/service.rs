@@ -30,6 +30,18 @@ pub fn answers(host: &Address, port: Port) -> bool {
     addresses(host, port).iter().any(|address| accepts(address, ATTEMPT))
 }
 
+/// Whether nobody accepts connections on a port any more within a time limit: asked again until then.
+pub fn falls_silent_within(host: &Address, port: Port, limit: Duration) -> bool {
+    let asked = Instant::now();
+    while answers(host, port) {
+        if asked.elapsed() + PAUSE >= limit {
+            return false;
+        }
+        clock::pause(PAUSE);
+    }
+    true
+}
+
 fn addresses(host: &Address, port: Port) -> Vec<SocketAddr> {
     (host.as_str(), port.number()).to_socket_addrs().map(Iterator::collect).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
 //! One module per binary. A tool never imports another tool. What several of them do in the same way is here, in [`edit`],
-//! [`control`] and [`lift`].
+//! [`control`], [`hooks`] and [`lift`].
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ pub mod control;
 pub mod dispatch;
 pub mod dockerrun;
 pub mod edit;
+pub mod hooks;
 pub mod lift;
 pub mod port_registry;
 pub mod rsync_push;

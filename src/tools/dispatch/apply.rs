@@ -1,5 +1,7 @@
 //! Carries the actions out, in order.
 
+use std::path::PathBuf;
+
 use crate::error::{Error, Result, one_line};
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::trees::Entry;
@@ -8,6 +10,7 @@ use crate::retention;
 use crate::tools::dispatch::decide::{Action, Plan, Replacement};
 use crate::tools::dispatch::observe::Site;
 use crate::tools::dispatch::{publish, success};
+use crate::tools::hooks::{self, Hook, Told};
 use crate::version::Version;
 
 /// Where the lines for the log go.
@@ -90,6 +93,15 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
             files::replace_atomically(&service.confirmed_batch(), batch.render().as_bytes())?;
         }
         Action::ForgetConfirmedBatch => files::remove_if_exists(&service.confirmed_batch())?,
+        Action::PrePublish(version) => {
+            run_hook(Hook::PrePublish, version, "", site, service.staging(version))?;
+        }
+        Action::OnFailure(version, error) => {
+            let failed = run_hook(Hook::OnFailure, version, error, site, service.version(version));
+            if let Err(error) = failed {
+                say(&one_line(&format!("{}: {error}", site.model)))?;
+            }
+        }
         Action::NoteRollout(note) => files::replace_atomically(&service.rollout(), &note.render())?,
         Action::ForgetRollout => files::remove_if_exists(&service.rollout())?,
         Action::RemoveSuccess(identity) => success::remove(*identity, site)?,
@@ -102,6 +114,11 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
         Action::Fail(error) => return Err(error.clone()),
     }
     Ok(Next::GoOn)
+}
+
+fn run_hook(hook: Hook, version: &Version, error: &str, site: &Site, directory: PathBuf) -> Result<()> {
+    let told = Told { model: site.model, version, directory, error };
+    hooks::run(&site.monitor.hooks(site.model), hook, &told)
 }
 
 fn create_status(version: &Version, site: &Site) -> Result<bool> {

@@ -13,12 +13,16 @@ use crate::machine::rsync::{self, Limits, Remote, Transfer};
 use crate::machine::{clock, service, terminal, trees, versions};
 use crate::retention;
 use crate::time::Seconds;
+use crate::tools::hooks::{self, Hook, Told};
 use crate::tools::service_polling::decide::{Action, Plan};
 use crate::tools::service_polling::observe::{Health, Settings};
 use crate::version::Version;
 
 /// How often a `service_start` that stays in the foreground is looked at.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a service may go on to answer when `service_stop` has ended.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long `service_stop` and `service_start` may take, each.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
@@ -45,6 +49,16 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
     log::debug!("{action:?}");
     match action {
         Action::FetchVersion(version) => fetch(version, member, settings),
+        Action::PreRestart(version) => run_hook(Hook::PreRestart, version, "", member, settings),
+        Action::PostRestart(version) => {
+            complain_of(run_hook(Hook::PostRestart, version, "", member, settings));
+            Ok(())
+        }
+        Action::OnFailure(version) => {
+            let why = "the service did not come up, and the version before was put back";
+            complain_of(run_hook(Hook::OnFailure, version, why, member, settings));
+            Ok(())
+        }
         Action::Record(journal) => {
             if let Some(dir) = member.journal().parent() {
                 files::create_directories(dir)?;
@@ -60,6 +74,7 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
             if let Err(error) = command("service_stop", &settings.stop, settings) {
                 terminal::complain(super::PROGRAM, format!("{error}; starting the service all the same"));
             }
+            await_silence(settings);
             Ok(())
         }
         Action::Start => start(settings).map_err(|e| e.context("the service was not started: service_start")),
@@ -81,6 +96,18 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
             terminal::say(format!("{}: {}", settings.model, one_line(line)));
             Ok(())
         }
+    }
+}
+
+fn run_hook(hook: Hook, version: &Version, error: &str, member: &Member, settings: &Settings) -> Result<()> {
+    let directory = member.versions(&settings.model).join(version);
+    hooks::run(&member.hooks(), hook, &Told { model: &settings.model, version, directory, error })
+}
+
+/// Of a hook that can stop nothing any more.
+fn complain_of(hook: Result<()>) {
+    if let Err(error) = hook {
+        terminal::complain(super::PROGRAM, error);
     }
 }
 
@@ -126,6 +153,21 @@ fn await_service(settings: &Settings) -> Result<()> {
         "the service does not answer on {}:{port} after {limit} s; see its log, or set service_timeout in env.sh",
         settings.address
     )))
+}
+
+/// Waits until the stopped service accepts no connections any more: otherwise it would be taken for the one that is started.
+fn await_silence(settings: &Settings) {
+    let Some(Health { port, .. }) = settings.health.filter(|_| !settings.stop.is_empty()) else { return };
+    if !service::falls_silent_within(&settings.address, port, STOP_LIMIT) {
+        let (address, limit) = (&settings.address, STOP_LIMIT.as_secs());
+        terminal::complain(
+            super::PROGRAM,
+            format!(
+                "{address}:{port} still answers {limit} s after service_stop; starting the service all the same, but whether \
+                 it came up cannot be told from that"
+            ),
+        );
+    }
 }
 
 fn command(name: &str, line: &OsStr, settings: &Settings) -> Result<()> {

@@ -88,6 +88,12 @@ pub struct Retention {
 pub enum Action {
     /// Fetch a version, whole, and put it in its place.
     FetchVersion(Version),
+    /// Let the site's own program look at a version that is fetched.
+    PreRestart(Version),
+    /// Tell the site's own program that the service came up with a version.
+    PostRestart(Version),
+    /// Tell the site's own program that the service did not come up with a version.
+    OnFailure(Version),
     /// Write down what remains to be done.
     Record(Journal),
     /// Keep the service.conf that is about to be replaced.
@@ -157,7 +163,7 @@ fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
         && matches!(journal.pending, Pending::RollBack | Pending::AwaitRollBack)
     {
         let steps = match journal.pending {
-            Pending::AwaitRollBack => came_back(previous),
+            Pending::AwaitRollBack => came_back(previous, &journal.version),
             _ => put_back(previous, &journal.version),
         };
         return Ok(Plan { steps, roll_back: Vec::new() });
@@ -185,7 +191,7 @@ fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
             before.unwrap_or_default()
         )));
     }
-    let mut steps = vec![Action::FetchVersion(version.clone())];
+    let mut steps = vec![Action::FetchVersion(version.clone()), Action::PreRestart(version.clone())];
     // One with which the service did not come up is nothing to go back to.
     let works = observed.installed.as_ref().filter(|installed| observed.failed.as_ref() != Some(*installed));
     steps.extend(works.cloned().map(Action::KeepPrevious));
@@ -249,7 +255,7 @@ fn restart(version: &Version) -> Vec<Action> {
 
 fn came_up(version: &Version) -> Vec<Action> {
     let journal = Journal { pending: Pending::Report, version: version.clone() };
-    let mut steps = vec![Action::AwaitService, Action::Record(journal)];
+    let mut steps = vec![Action::AwaitService, Action::PostRestart(version.clone()), Action::Record(journal)];
     steps.extend(report(version));
     steps
 }
@@ -284,13 +290,13 @@ fn put_back(previous: &[u8], version: &Version) -> Vec<Action> {
     let journal = Journal { pending: Pending::AwaitRollBack, version: version.clone() };
     let mut steps =
         vec![Action::Install(previous.to_vec()), Action::Stop, Action::Start, Action::Record(journal)];
-    steps.extend(came_back(previous));
+    steps.extend(came_back(previous, version));
     steps
 }
 
-fn came_back(previous: &[u8]) -> Vec<Action> {
+fn came_back(previous: &[u8], failed: &Version) -> Vec<Action> {
     let line = format!("put {} back", version_of(previous));
-    vec![Action::AwaitService, Action::RolledBack, Action::Say(line)]
+    vec![Action::AwaitService, Action::OnFailure(failed.clone()), Action::RolledBack, Action::Say(line)]
 }
 
 #[cfg(test)]

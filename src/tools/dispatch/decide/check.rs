@@ -222,6 +222,7 @@ impl Upgrade<'_> {
         let kept_out = round.size() - round.touched().len();
         let mut actions: Vec<Action> = self.note(Standing::Stopped, &why).into_iter().collect();
         actions.extend(end_and_keep_out(facts, round));
+        actions.extend(self.tell(&why));
         actions.push(Action::Fail(Error::failed(format!(
             "{model}: stopped the rollout of {}: {why}; the other {kept_out} of {} stay as they are; push a version that works, or \
              dispatch --resume {model}",
@@ -244,6 +245,7 @@ impl Upgrade<'_> {
             actions.extend(self.note(Standing::Stopped, &format!("it took too long, {who}")));
         }
         actions.extend(self.end(remain));
+        actions.extend(self.tell(&format!("it took too long, {who}")));
         let since = match facts.rollout.policy.deadline {
             Deadline::SinceBegin(limit) => format!("after {} minutes", limit.0 / 60),
             Deadline::SinceProgress(limit) => format!("after {} minutes without progress", limit.0 / 60),
@@ -274,6 +276,12 @@ impl Upgrade<'_> {
         let progress = round.progress(0);
         actions.extend(batches::let_next_in(&facts.rollout, round.announced, &progress, &target.model));
         actions
+    }
+
+    /// Tells the site's own program.
+    fn tell(&self, why: &str) -> Option<Action> {
+        let version = Version::of_directory(self.round.announced).ok()?;
+        Some(Action::OnFailure(version, why.to_owned()))
     }
 
     fn note(&self, standing: Standing, why: &str) -> Option<Action> {

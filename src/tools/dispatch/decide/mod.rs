@@ -286,6 +286,10 @@ pub enum Action {
     NoteConfirmedBatch(ConfirmedBatch),
     /// Remove that note.
     ForgetConfirmedBatch,
+    /// Let the site's own program look at a version that is staged.
+    PrePublish(Version),
+    /// Tell the site's own program that a version's rollout failed, and why.
+    OnFailure(Version, String),
     /// Write down what becomes of the rollout.
     NoteRollout(Rollout),
     /// Remove that note: the rollout takes its ordinary course.

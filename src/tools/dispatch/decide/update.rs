@@ -190,10 +190,10 @@ fn publish(
         }
         (Published::Other, Begin::Again) => {
             prepare.push(Action::DiscardPublished(version.clone()));
-            prepare.extend([Action::Stage(version.clone(), expected), Action::Publish(version.clone())]);
+            prepare.extend(stage_and_publish(version, expected));
         }
         (Published::Absent, _) => {
-            prepare.extend([Action::Stage(version.clone(), expected), Action::Publish(version.clone())]);
+            prepare.extend(stage_and_publish(version, expected));
         }
     }
     let mut undo = vec![Action::DiscardStaged(version.clone())];
@@ -202,6 +202,11 @@ fn publish(
         undo.push(Action::TakeBack(version.clone()));
     }
     Ok(Plan { prepare, undo, commit })
+}
+
+fn stage_and_publish(version: &Version, expected: Option<Manifest>) -> [Action; 3] {
+    let version = || version.clone();
+    [Action::Stage(version(), expected), Action::PrePublish(version()), Action::Publish(version())]
 }
 
 /// Whether a service.conf names a version already.
@@ -438,7 +443,13 @@ mod tests {
         let plan = planned(&facts());
         assert!(matches!(
             plan.prepare[..],
-            [Action::Record(_), Action::MarkInFlight(_), Action::Stage(..), Action::Publish(_)]
+            [
+                Action::Record(_),
+                Action::MarkInFlight(_),
+                Action::Stage(..),
+                Action::PrePublish(_),
+                Action::Publish(_)
+            ]
         ));
         assert!(matches!(
             plan.commit[..],

@@ -1,0 +1,115 @@
+//! A site's own programs at the points of a rollout.
+
+use crate::batches::fleet;
+use crate::harness::outcome::shown;
+use crate::harness::parts::need;
+use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF, announced};
+use crate::harness::{Outcome, Sandbox, Side, Tool, World};
+use crate::health::{BAD, Member, OLD};
+
+const V: &str = "20180413192258";
+const GOOD: &str = "20180501000000";
+
+/// A hook that writes down what it is told, and ends with a status.
+fn hook(world: &World, directory: &str, name: &str, status: u8) {
+    let told = world.path("told");
+    let text = format!(
+        "#!/bin/sh\necho \"{name} $ROLLOUT_MODEL $ROLLOUT_VERSION $(ls \"$ROLLOUT_DIRECTORY\" | tr '\\n' ' ')\
+         ${{ROLLOUT_ERROR:+: $ROLLOUT_ERROR}}\" >> {}\nexit {status}\n",
+        told.display()
+    );
+    world.write_with_mode(format!("{directory}/{name}"), text, 0o755);
+}
+
+/// What the hooks were told so far.
+fn told(world: &World) -> String {
+    std::fs::read_to_string(world.path("told")).unwrap_or_default()
+}
+
+fn tick(world: &World) -> Outcome {
+    world.run(Tool::Dispatch, Side::BINARY, &[MODEL, PREFIX, LIBRARY])
+}
+
+#[test]
+fn a_version_that_the_sites_own_program_refuses_is_not_published() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    fleet(&world, 1, "");
+    let hooks = format!("monitor/scripts/dispatch/conf/hooks/{MODEL}");
+    hook(&world, &hooks, "pre-publish", 3);
+    let outcome = tick(&world);
+    assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{}", shown(&outcome));
+    assert!(outcome.stderr.contains("hook pre-publish: "), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("/pre-publish\u{201d} ended with exit code 3"), "{}", outcome.stderr);
+    assert_eq!(told(&world), format!("pre-publish {MODEL} {V} data lib success \n"));
+    assert!(!world.service(&format!("plugin/{V}")).exists() && !world.service("status").exists());
+    assert!(world.upload("success").exists());
+    assert_eq!(world.read(world.service("config_1/service.conf")), SERVICE_CONF.as_bytes());
+    // A hook that cannot be run stops the publication, too: the site wants it to be run.
+    world.write(format!("{hooks}/pre-publish"), "#!/bin/sh\n");
+    assert!(tick(&world).stderr.contains("pre-publish"));
+    assert!(!world.service(&format!("plugin/{V}")).exists());
+    hook(&world, &hooks, "pre-publish", 0);
+    let outcome = tick(&world);
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{}", shown(&outcome));
+    assert!(world.service(&format!("plugin/{V}/lib/{LIBRARY}")).exists());
+}
+
+#[test]
+fn the_monitors_program_is_told_that_a_rollout_was_given_up_and_why() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    fleet(&world, 1, "");
+    hook(&world, &format!("monitor/scripts/dispatch/conf/hooks/{MODEL}"), "on-failure", 0);
+    assert_eq!(tick(&world).status, 0);
+    world.age(world.service("status"), 1300);
+    assert_eq!(tick(&world).status, 1);
+    let expected = format!(
+        "on-failure {MODEL} {V} data lib success : it took too long, late: 127.0.0.11 (no answer) (1 of 1)\n"
+    );
+    assert_eq!(told(&world), expected);
+}
+
+#[test]
+fn a_members_programs_are_run_around_the_restart_and_a_refusal_comes_before_it() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let member = Member::new(&sandbox);
+    let world = &member.world;
+    let hooks = "member-127.0.0.11/watch/hooks";
+    hook(world, hooks, "pre-restart", 1);
+    hook(world, hooks, "post-restart", 1);
+    hook(world, hooks, "on-failure", 1);
+    world.published(GOOD);
+    let installed = "member-127.0.0.11/workspace/bin/etc/service.conf";
+
+    let outcome = member.polled(Side::BINARY);
+    assert_eq!(outcome.status, 1, "{}", shown(&outcome));
+    assert!(outcome.stderr.contains("hook pre-restart: "), "{}", outcome.stderr);
+    assert_eq!(world.read(installed), SERVICE_CONF.as_bytes(), "nothing was restarted");
+    assert!(world.journal_lines().is_empty());
+
+    hook(world, hooks, "pre-restart", 0);
+    let outcome = member.polled(Side::BINARY);
+    assert_eq!(outcome.status, 0, "{}", shown(&outcome));
+    assert!(outcome.stderr.contains("hook post-restart: "), "{}", outcome.stderr);
+    assert!(member.is_up() && member.has_reported(GOOD));
+
+    world.published(BAD);
+    let outcome = member.polled(Side::BINARY);
+    assert_eq!(outcome.status, 1, "{}", shown(&outcome));
+    assert!(member.is_up());
+    assert_eq!(world.read(installed), announced(SERVICE_CONF, GOOD).into_bytes(), "{OLD}");
+    let names: Vec<String> =
+        told(world).lines().map(|line| line.split(" data").next().unwrap().to_owned()).collect();
+    let expected = [
+        ("pre-restart", GOOD),
+        ("pre-restart", GOOD),
+        ("post-restart", GOOD),
+        ("pre-restart", BAD),
+        ("on-failure", BAD),
+    ];
+    assert_eq!(names, expected.map(|(name, version)| format!("{name} {MODEL} {version}")));
+}
