@@ -18,6 +18,10 @@ pub const MANIFEST: &str = ".manifest";
 pub const MANIFESTS: &str = ".manifests";
 /// Who may take the version that is rolled out in batches, beside `config_1/`.
 pub const ADMITTED: &str = ".admitted";
+/// Members that are to keep what they serve, beside `config_1/`.
+pub const HELD: &str = ".held";
+/// What the name begins with under which a member's poller leaves, beside its report, how far it is.
+pub const STATE: &str = ".state-";
 /// What the name of a version begins with while it is deleted.
 pub const DISCARDED: &str = ".discarded-";
 /// The workspace inside every container, which service.conf's paths name.
@@ -172,6 +176,11 @@ impl Service {
         self.dir.join(ADMITTED)
     }
 
+    /// Members that are to keep what they serve.
+    pub fn held(&self) -> PathBuf {
+        self.dir.join(HELD)
+    }
+
     /// Which batch was confirmed last; its time of modification is when.
     pub fn confirmed_batch(&self) -> PathBuf {
         self.dir.join(".batch-confirmed")
@@ -225,6 +234,11 @@ impl Service {
     /// What a member reported to serve.
     pub fn report(&self, member: &Address) -> PathBuf {
         self.reports().join(member)
+    }
+
+    /// How far a member's poller told to be.
+    pub fn state(&self, member: &Address) -> PathBuf {
+        self.reports().join(format!("{STATE}{member}"))
     }
 }
 
@@ -285,6 +299,11 @@ impl Member {
     /// The poller's lock.
     pub fn lock(&self) -> PathBuf {
         self.watch.join(".service_polling.lock")
+    }
+
+    /// What the poller last told the monitor.
+    pub fn told(&self) -> PathBuf {
+        self.watch.join(".service_polling.told")
     }
 
     /// The installed service.conf.

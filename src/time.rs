@@ -1,6 +1,7 @@
 //! Local time as the scripts print it, and spans of time with their unit in the type.
 
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 
@@ -20,6 +21,13 @@ impl Seconds {
             Ok(seconds) if is_number => Ok(Seconds(seconds)),
             _ => Err(Error::usage(format!("{} is not a number of seconds", shown(bytes)))),
         }
+    }
+}
+
+impl Seconds {
+    /// The span as the standard library has it; a negative one is its length.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.0.unsigned_abs())
     }
 }
 

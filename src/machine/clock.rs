@@ -73,6 +73,11 @@ pub fn age_of(modified: SystemTime) -> Seconds {
     Seconds(unix_seconds(SystemTime::now()).saturating_sub(unix_seconds(modified)))
 }
 
+/// Seconds since 1970, by this host's clock.
+pub fn unix_now() -> Seconds {
+    Seconds(unix_seconds(SystemTime::now()))
+}
+
 fn unix_seconds(instant: SystemTime) -> i64 {
     match instant.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),

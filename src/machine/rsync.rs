@@ -105,6 +105,9 @@ impl Limits {
     /// For a file of some kilobytes.
     pub const SMALL: Limits =
         Limits { connect_seconds: 5, idle: Seconds(20), total: Duration::from_secs(60), retries: 2 };
+    /// For what may be lost: tried once, and given up before anybody waits for it.
+    pub const BRIEF: Limits =
+        Limits { connect_seconds: 2, idle: Seconds(3), total: Duration::from_secs(5), retries: 0 };
     /// For a model. One side is silent while the other reads a large file to compare it.
     pub const MODEL: Limits =
         Limits { connect_seconds: 5, idle: Seconds(300), total: Duration::from_secs(6 * 3600), retries: 2 };
@@ -182,6 +185,15 @@ pub fn run_if_exists(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> Re
         {
             Ok(None)
         }
+        Err(failed) => Err(failure(daemon, transfer, failed.code, &failed.stderr)),
+    }
+}
+
+/// Like [`run`], but whether all of it was transferred: a daemon may refuse single names (exit 23).
+pub fn run_if_accepted(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> Result<bool> {
+    match run_to_end(daemon, transfer, limits)? {
+        Ok(_) => Ok(true),
+        Err(failed) if failed.code.0 == 23 => Ok(false),
         Err(failed) => Err(failure(daemon, transfer, failed.code, &failed.stderr)),
     }
 }

@@ -13,13 +13,26 @@ pub fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
+/// Whether standard output is a terminal.
+pub fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Whether standard output is a terminal on which colours are wanted (not with `NO_COLOR`, see no-color.org).
+pub fn has_colour() -> bool {
+    is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Prints a text in place of what a terminal shows.
+pub fn redraw(text: impl Display) {
+    let _ = writeln!(std::io::stdout().lock(), "\x1b[H\x1b[2J{text}");
+}
+
 /// Prints what would become of a file to standard output, so that `patch` can read it: byte for byte, unless that is a
-/// terminal, where it is coloured (not with `NO_COLOR`, see no-color.org) and control characters are shown escaped.
+/// terminal, where it may be coloured and control characters are shown escaped.
 pub fn show_diff(name: &str, old: Option<&[u8]>, new: &[u8]) {
+    let (is_terminal, has_colour) = (is_terminal(), has_colour());
     let mut output = std::io::stdout().lock();
-    let is_set = |variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
-    let is_terminal = output.is_terminal();
-    let has_colour = is_terminal && !is_set("NO_COLOR");
     for Line { kind, mut text } in diff::unified(name, old, new) {
         if is_terminal {
             text = one_line(&String::from_utf8_lossy(&text).replace('\t', "    ")).into_bytes();

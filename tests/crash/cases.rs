@@ -339,7 +339,7 @@ pub const POLL: Case = Case {
         (service!("version/127.0.0.11"), &[member!("bin/etc/service.conf"), member!("plugin/mblog_yellow")]),
     ],
     restarts: true,
-    rsyncs: 3,
+    rsyncs: 4,
     ..NOTHING
 };
 

@@ -158,9 +158,11 @@ static ADDITIONS: LazyLock<Regex> = LazyLock::new(|| {
           | monitor/rsync_service_data/datamining_plugin/[^/]+/\.(env\.sh|manifest)
           | monitor/rsync_service_data/datamining_service/[^/]+/\.dispatch(\.lock)?
           | monitor/rsync_service_data/datamining_service/[^/]+/\.manifests(/[^/]+)?
+          # Of a poll that reports nothing, what it tells may be the first there; reports are compared.
+          | monitor/rsync_service_data/datamining_service/[^/]+/version(/\.state-[^/]+)?
           | deploy/\.rsync-push\.lock
           | deploy/online/\.manifest
-          | member-[^/]+/watch/\.service_polling\.lock
+          | member-[^/]+/watch/\.service_polling\.(lock|told)
           | member-[^/]+/workspace/bin/etc/\.service\.conf\.(previous|failed)
         )$",
     )

@@ -14,7 +14,7 @@ use crate::tools::control;
 use crate::tools::dispatch::fleet::{Fleet, Limit, Probe};
 
 /// The largest report that is read, in bytes: it holds one word.
-const REPORT_LIMIT: u64 = 64 << 10;
+pub const REPORT_LIMIT: u64 = 64 << 10;
 
 /// How many services are asked at a time. Each takes a thread and one open file, and a name that is resolved a second one;
 /// by default a process may have 1024 files open.

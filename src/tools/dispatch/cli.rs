@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::error::{Error, Result};
-use crate::names::{ModelName, SoName, shown};
+use crate::names::{Address, ModelName, SoName, shown};
 use crate::retention::Keep;
+use crate::time::Seconds;
 use crate::tools::WaitOption;
 use crate::tools::dispatch::decide::steer::Steer;
 
@@ -32,6 +33,22 @@ pub struct Cli {
     /// Delete old versions when an upgrade has ended, but for N besides those that are announced, were before, or are reported
     #[arg(long, value_name = "N")]
     keep: Option<OsString>,
+    /// Show what every member of APPNAME, or of each model, does about the announced version; exit 0 only when all converged
+    #[arg(long, conflicts_with_all = ["all", "prefix", "so_name", "keep", "wait"])]
+    status: bool,
+    /// With --status: as one line of JSON (docs/fleet.md)
+    #[arg(long)]
+    json: bool,
+    /// With --status: again every two seconds until all converged
+    #[arg(long)]
+    watch: bool,
+    /// With --watch: give up after so long
+    #[arg(long, value_name = "SECONDS", requires = "watch")]
+    timeout: Option<OsString>,
+    /// Say why a member did or did not take the announced version
+    #[arg(long, num_args = 2, value_names = ["MODEL", "MEMBER"],
+          conflicts_with_all = ["all", "status", "model", "prefix", "so_name", "keep", "wait"])]
+    explain: Option<Vec<OsString>>,
     #[command(flatten)]
     steer: SteerOptions,
     /// Why, for whoever looks at the status: one line
@@ -43,7 +60,7 @@ pub struct Cli {
 
 /// An operator's hand in the rollout of APPNAME.
 #[derive(Debug, clap::Args)]
-#[group(id = "steer", multiple = false, conflicts_with_all = ["all", "prefix", "so_name", "keep"])]
+#[group(id = "steer", multiple = false, conflicts_with_all = ["all", "prefix", "so_name", "keep", "status", "explain"])]
 struct SteerOptions {
     /// Let nobody else take the version of APPNAME that is rolled out, until --resume
     #[arg(long)]
@@ -91,6 +108,39 @@ pub enum Request {
     All(Option<PathBuf>),
     /// An operator's hand in a model's rollout, and why.
     Steer(ModelName, Steer, String),
+    /// What the members do about the announced version.
+    Status(StatusRequest),
+    /// Why one of them does so.
+    Explain(ModelName, Address),
+}
+
+/// What `--status` is to show.
+#[derive(Debug, PartialEq, Eq)]
+pub struct StatusRequest {
+    /// The model; `None`: every one that has a member list.
+    pub model: Option<ModelName>,
+    /// For whom.
+    pub shape: Shape,
+    /// How often.
+    pub watch: Watch,
+}
+
+/// For whom a status is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// How often a status is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Once.
+    Once,
+    /// Until all converged, or so long.
+    UntilConverged(Option<Seconds>),
 }
 
 /// How it is to be done.
@@ -129,12 +179,25 @@ impl Cli {
     pub fn request(self) -> Result<(Request, Manner)> {
         let keep = self.keep.map(|number| Keep::parse(number.as_bytes()).map_err(|e| e.context("--keep")));
         let manner = Manner { wait: self.wait, keep: keep.transpose()? };
+        // clap would not complain: what conflicts with `--status` lets it off requiring that.
+        if !self.status && (self.json || self.watch) {
+            return Err(Error::usage("--json and --watch belong to --status; see dispatch --help"));
+        }
+        if let Some([model, member]) = self.explain.as_deref() {
+            let (model, member) = (ModelName::parse(model.as_bytes())?, Address::parse(member.as_bytes())?);
+            return Ok((Request::Explain(model, member), manner));
+        }
         let request = match (self.all, self.model, self.prefix, self.so_name) {
             (Some(file), ..) => Request::All(file),
             (None, Some(model), None, None) if self.steer.verb().is_some() => {
                 let verb = self.steer.verb().unwrap_or(Steer::Pause);
                 Request::Steer(ModelName::parse(model.as_bytes())?, verb, self.why.unwrap_or_default())
             }
+            (None, model, ..) if self.status => Request::Status(StatusRequest {
+                model: model.map(|model| ModelName::parse(model.as_bytes())).transpose()?,
+                shape: if self.json { Shape::Json } else { Shape::Table },
+                watch: watch(self.watch, self.timeout)?,
+            }),
             (None, Some(model), Some(prefix), Some(so_name)) => {
                 Request::One(Target::parse(model.as_bytes(), prefix.as_bytes(), so_name.as_bytes())?)
             }
@@ -142,6 +205,12 @@ impl Cli {
         };
         Ok((request, manner))
     }
+}
+
+fn watch(is_asked_for: bool, limit: Option<OsString>) -> Result<Watch> {
+    let limit = limit.map(|limit| Seconds::parse(limit.as_bytes()).map_err(|e| e.context("--timeout")));
+    let limit = limit.transpose()?;
+    Ok(if is_asked_for { Watch::UntilConverged(limit) } else { Watch::Once })
 }
 
 #[cfg(test)]
@@ -192,9 +261,38 @@ mod tests {
     }
 
     #[test]
+    fn a_status_is_of_one_model_or_of_all_and_may_be_watched() {
+        let status = |model: Option<&str>, shape, watch| {
+            let model = model.map(|model| ModelName::parse(model.as_bytes()).unwrap());
+            Some(Request::Status(StatusRequest { model, shape, watch }))
+        };
+        assert_eq!(request(&["--status"]), status(None, Shape::Table, Watch::Once));
+        assert_eq!(request(&["--status", "m", "--json"]), status(Some("m"), Shape::Json, Watch::Once));
+        let watched = |limit| status(Some("m"), Shape::Table, Watch::UntilConverged(limit));
+        assert_eq!(request(&["--status", "m", "--watch"]), watched(None));
+        assert_eq!(request(&["--status", "--watch", "--timeout", "9", "m"]), watched(Some(Seconds(9))));
+        let [model, member] = ["m", "10.0.0.1"];
+        let explain = Request::Explain(
+            ModelName::parse(model.as_bytes()).unwrap(),
+            Address::parse(member.as_bytes()).unwrap(),
+        );
+        assert_eq!(request(&["--explain", model, member]), Some(explain));
+    }
+
+    #[test]
     fn anything_else_is_wrong_usage() {
         for wrong in [
-            &[][..],
+            &["--status", "m", "/w", "m.so"][..],
+            &["--status", "--all"],
+            &["--status", "../m"],
+            &["--status", "m", "--timeout", "9"],
+            &["--status", "m", "--watch", "--timeout", "x"],
+            &["m", "/w", "m.so", "--json"],
+            &["m", "/w", "m.so", "--watch"],
+            &["--explain", "m"],
+            &["--explain", "m", "a/b"],
+            &["--explain", "m", "h", "x"],
+            &[],
             &["m"],
             &["m", "/w"],
             &["m", "/w", "m.so", "x"],

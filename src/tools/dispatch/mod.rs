@@ -3,7 +3,7 @@
 //! Reads `datamining_plugin/MODEL/` (the upload), `datamining_service/MODEL/` and the member list; writes
 //! `plugin/VERSION/`, `config_*/service.conf`, `status` and, as dot files, its lock and journal; removes `success` and
 //! `status` when every member confirmed, or after 20 minutes, and old versions where that is asked for. Takes denials whose end
-//! has come (`autoupdate-toggle disable --until`) out of rsyncd.conf. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong
+//! has come (`autoupdate-toggle disable --until`) out of rsyncd.conf. `--status` and `--explain` only read. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong
 //! usage or bad input file, 75 another run holds the lock.
 
 use std::process::ExitCode;
@@ -27,6 +27,7 @@ mod journal;
 mod observe;
 mod policy;
 mod publish;
+mod status;
 mod success;
 
 use apply::Say;
@@ -49,6 +50,14 @@ fn run(cli: Cli) -> Result<()> {
     let (request, manner) = cli.request()?;
     let monitor = Monitor { root: environment::monitor_root()? };
     match request {
+        Request::Status(request) => {
+            check_mounted(&monitor)?;
+            status::run(&monitor, &request)
+        }
+        Request::Explain(model, member) => {
+            check_mounted(&monitor)?;
+            status::explain(&monitor, &model, &member)
+        }
         Request::One(target) => {
             check_mounted(&monitor)?;
             let lifted = lift::due_denials();

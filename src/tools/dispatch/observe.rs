@@ -89,7 +89,8 @@ impl<'a> Site<'a> {
         Ok(Some(Status { age: clock::age_of(facts.modified), version: Version::announced_in(&content) }))
     }
 
-    fn success(&self) -> Result<Option<Success>> {
+    /// The announced upload.
+    pub fn success(&self) -> Result<Option<Success>> {
         let path = self.upload.success();
         let Some(facts) = files::facts(&path)? else { return Ok(None) };
         let content = files::read_without_following(&path, MARKER_LIMIT)?.unwrap_or_default();
@@ -289,6 +290,10 @@ impl<'a> Site<'a> {
         let dir = self.service.reports();
         files::check_within(&self.service.dir, &dir)?;
         for name in if files::is_directory(&dir) { files::names_in(&dir)? } else { Vec::new() } {
+            // What members tell beside their reports is about versions that they do not serve.
+            if name.as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
             let report = files::read_without_following(&dir.join(name), MARKER_LIMIT)?.unwrap_or_default();
             reported.extend(Version::of_directory(report.trim_ascii()).ok());
         }
@@ -296,13 +301,22 @@ impl<'a> Site<'a> {
         Ok(RetentionFacts { keep, present, announced: decide::announced(configurations), reported })
     }
 
-    /// The member list: conf/MODEL.env.sh, otherwise the uploaded env.sh (contract section 2).
-    fn list(&self) -> MemberList {
-        let lists = [
-            (self.monitor.member_list(self.model), Origin::Monitor, files::read_if_exists as ReadFile),
+    /// Where the member list is, or would be: conf/MODEL.env.sh, otherwise the uploaded env.sh (contract section 2).
+    pub fn list_path(&self) -> PathBuf {
+        let [(own, ..), (uploaded, ..)] = self.lists();
+        if files::facts(&own).is_ok_and(|facts| facts.is_none()) { uploaded } else { own }
+    }
+
+    fn lists(&self) -> [(PathBuf, Origin, ReadFile); 2] {
+        [
+            (self.monitor.member_list(self.model), Origin::Monitor, files::read_if_exists),
             (self.upload.env_sh(), Origin::Upload, files::read_without_following),
-        ];
-        for (path, origin, read) in lists {
+        ]
+    }
+
+    /// The member list.
+    pub fn list(&self) -> MemberList {
+        for (path, origin, read) in self.lists() {
             let content = match read(&path, CONFIGURATION_LIMIT) {
                 Ok(Some(content)) => content,
                 Ok(None) => continue,

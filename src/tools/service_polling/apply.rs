@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use crate::error::{Error, Result, one_line};
 use crate::formats::manifest::{Manifest, More};
+use crate::formats::member_state::Word;
 use crate::layout::{self, MANIFESTS, Member, SERVICE_MODULE};
 use crate::machine::files::{self, MANIFEST_LIMIT};
 use crate::machine::processes::{self, CommandLine};
 use crate::machine::rsync::{self, Limits, Remote, Transfer};
 use crate::machine::{clock, service, terminal, trees, versions};
 use crate::retention;
-use crate::time::Seconds;
 use crate::tools::hooks::{self, Hook, Told};
 use crate::tools::service_polling::decide::{Action, Plan};
 use crate::tools::service_polling::observe::{Health, Settings};
+use crate::tools::service_polling::tell;
 use crate::version::Version;
 
 /// How often a `service_start` that stays in the foreground is looked at.
@@ -29,20 +30,34 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 
 /// Carries a plan out. When the service does not come up, the service.conf before is put back; the poll fails all the same.
 pub fn apply(plan: &Plan, member: &Member, settings: &Settings) -> Result<()> {
-    for action in &plan.steps {
+    for (step, action) in plan.steps.iter().enumerate() {
         let Err(error) = act(action, member, settings) else { continue };
         let is_about_service = matches!(action, Action::Start | Action::AwaitService);
-        if !is_about_service || plan.roll_back.is_empty() {
-            return Err(error);
+        let (word, error) = if is_about_service && !plan.roll_back.is_empty() {
+            roll_back(plan, error, member, settings)
+        } else {
+            (plan.word_of_failure(step), error)
+        };
+        if let (Some(word), Some(version)) = (word, &plan.about) {
+            tell::tell(word, version, &error.to_string(), member, settings);
         }
-        for action in &plan.roll_back {
-            act(action, member, settings).map_err(|second| {
-                second.context(format!("{error}; nor could the version before be put back"))
-            })?;
-        }
-        return Err(Error::with_exit(error.exit, format!("{error}; the version before was put back")));
+        return Err(error);
     }
     Ok(())
+}
+
+/// Puts the service.conf before back; the poll's failure, and what the monitor is told of it.
+fn roll_back(plan: &Plan, error: Error, member: &Member, settings: &Settings) -> (Option<Word>, Error) {
+    match plan.roll_back.iter().try_for_each(|action| act(action, member, settings)) {
+        Ok(()) => {
+            let error = Error::with_exit(error.exit, format!("{error}; the version before was put back"));
+            (Some(Word::RolledBack), error)
+        }
+        Err(second) => {
+            let error = second.context(format!("{error}; nor could the version before be put back"));
+            (Some(Word::NotRestarted), error)
+        }
+    }
 }
 
 fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
@@ -79,7 +94,11 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
         }
         Action::Start => start(settings).map_err(|e| e.context("the service was not started: service_start")),
         Action::AwaitService => await_service(settings),
-        Action::Report(version) => report(version, member, settings),
+        Action::Tell(word, version) => {
+            tell::tell(*word, version, "", member, settings);
+            Ok(())
+        }
+        Action::Report(version) => tell::report(version, member, settings),
         Action::Done => {
             files::remove_if_exists(&member.failed_service_conf())?;
             files::remove_if_exists(&member.journal())
@@ -116,7 +135,7 @@ fn start(settings: &Settings) -> Result<()> {
     if settings.start.is_empty() {
         return Ok(());
     }
-    let limit = settings.health.map_or(COMMAND_LIMIT, |health| seconds(health.limit));
+    let limit = settings.health.map_or(COMMAND_LIMIT, |health| health.limit.duration());
     let mut running = CommandLine::start(&settings.start, &settings.exported)?;
     let asked = clock::Stopwatch::start();
     while !running.has_ended()? {
@@ -139,18 +158,14 @@ fn start(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-fn seconds(Seconds(seconds): Seconds) -> Duration {
-    Duration::from_secs(seconds.unsigned_abs())
-}
-
 /// A service that accepts no connections did not come up (defect 16).
 fn await_service(settings: &Settings) -> Result<()> {
-    let Some(Health { port, limit: Seconds(limit) }) = settings.health else { return Ok(()) };
-    if service::answers_within(&settings.address, port, seconds(Seconds(limit))) {
+    let Some(Health { port, limit }) = settings.health else { return Ok(()) };
+    if service::answers_within(&settings.address, port, limit.duration()) {
         return Ok(());
     }
     Err(Error::failed(format!(
-        "the service does not answer on {}:{port} after {limit} s; see its log, or set service_timeout in env.sh",
+        "the service does not answer on {}:{port} after {limit}; see its log, or set service_timeout in env.sh",
         settings.address
     )))
 }
@@ -251,14 +266,4 @@ fn verify(version: &Version, fetched: &Path, member: &Member, settings: &Setting
             mismatch.text()
         ))),
     }
-}
-
-/// Leaves the version in `datamining_service/MODEL/version/ADDRESS` on the monitor.
-fn report(version: &Version, member: &Member, settings: &Settings) -> Result<()> {
-    let from = member.incoming().join(&settings.address);
-    files::overwrite(&from, format!("{version}\n").as_bytes())?;
-    let to = Remote { module: SERVICE_MODULE, path: format!("{}/version/", settings.model) };
-    rsync::run(&settings.daemon, &Transfer::SendFile { from, to }, Limits::SMALL)
-        .map(drop)
-        .map_err(|e| e.context("the service runs, but the monitor was not told; the next poll tells it"))
 }

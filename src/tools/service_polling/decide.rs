@@ -1,6 +1,7 @@
 //! What a poll does, as a pure function of what was observed.
 
 use crate::error::{Error, Result};
+use crate::formats::member_state::Word;
 use crate::formats::service_conf;
 use crate::names::shown;
 use crate::retention::{Keep, expendable};
@@ -108,6 +109,8 @@ pub enum Action {
     Start,
     /// Wait until the service accepts connections on its port.
     AwaitService,
+    /// Tell the monitor how far this member is with a version. Best effort.
+    Tell(Word, Version),
     /// Tell the monitor which version this member has.
     Report(Version),
     /// Nothing remains to be done; this service.conf is the one that works.
@@ -128,6 +131,33 @@ pub struct Plan {
     /// What is done when the service did not start or did not come up (defect 16); nothing, where there is nothing to go
     /// back to: then the next poll tries again.
     pub roll_back: Vec<Action>,
+    /// The announced version that all this is about; `None` where there is nothing to do.
+    pub about: Option<Version>,
+}
+
+impl Plan {
+    /// What the monitor is told when the step of this number fails, and nothing was put back. Nothing where the version serves
+    /// already: then only the report failed, or cleaning up.
+    pub fn word_of_failure(&self, step: usize) -> Option<Word> {
+        let (done, left) = self.steps.split_at_checked(step)?;
+        let serves = |action: &Action| matches!(action, Action::Report(_) | Action::RolledBack);
+        if !left.iter().any(serves) {
+            return None;
+        }
+        match (left.first()?, done.iter().any(|action| matches!(action, Action::Install(_)))) {
+            (Action::Report(_) | Action::RolledBack, _) => None,
+            (_, false) if self.steps.iter().any(|action| matches!(action, Action::FetchVersion(_))) => {
+                Some(Word::NotInstalled)
+            }
+            _ => Some(Word::NotRestarted),
+        }
+    }
+}
+
+/// A version that is announced and did not come up here: what the monitor has been told, unless that did not arrive.
+pub fn known_to_fail(observed: &Observed) -> Option<Version> {
+    let has_failed = !observed.is_held_back && observed.failed.as_deref() == Some(&*observed.fetched);
+    if has_failed { named_in(&observed.fetched).ok() } else { None }
 }
 
 /// The new version that the poll takes up where the monitor has this service.conf, unless the member has to wait for its batch.
@@ -162,11 +192,13 @@ fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
         && (is_installed || has_failed)
         && matches!(journal.pending, Pending::RollBack | Pending::AwaitRollBack)
     {
-        let steps = match journal.pending {
+        let mut steps = match journal.pending {
             Pending::AwaitRollBack => came_back(previous, &journal.version),
             _ => put_back(previous, &journal.version),
         };
-        return Ok(Plan { steps, roll_back: Vec::new() });
+        let about = journal.version.clone();
+        steps.push(Action::Tell(Word::RolledBack, about.clone()));
+        return Ok(Plan { steps, roll_back: Vec::new(), about: Some(about) });
     }
     if is_installed {
         // Of a poll that died before it installed another service.conf, only what it left to be done counts.
@@ -180,7 +212,7 @@ fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
         };
         steps.push(Action::Say(format!("finished what an earlier poll began: {version}")));
         steps.extend(prune(observed, fetched, observed.previous.as_deref()));
-        return Ok(Plan { steps, roll_back: roll_back(fetched, previous, &version) });
+        return Ok(Plan { steps, roll_back: roll_back(fetched, previous, &version), about: Some(version) });
     }
     let version = named_in(fetched)?;
     let before = observed.installed.as_deref().map(version_of);
@@ -191,7 +223,11 @@ fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
             before.unwrap_or_default()
         )));
     }
-    let mut steps = vec![Action::FetchVersion(version.clone()), Action::PreRestart(version.clone())];
+    let mut steps = vec![
+        Action::Tell(Word::Updating, version.clone()),
+        Action::FetchVersion(version.clone()),
+        Action::PreRestart(version.clone()),
+    ];
     // One with which the service did not come up is nothing to go back to.
     let works = observed.installed.as_ref().filter(|installed| observed.failed.as_ref() != Some(*installed));
     steps.extend(works.cloned().map(Action::KeepPrevious));
@@ -206,7 +242,7 @@ fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
     let previous = works.or(observed.previous.as_ref()).map(Vec::as_slice);
     steps.extend(prune(observed, fetched, previous));
     let roll_back = roll_back(fetched, previous, &version);
-    Ok(Plan { steps, roll_back })
+    Ok(Plan { steps, roll_back, about: Some(version) })
 }
 
 /// What can be finished while the monitor does not answer: what an earlier poll left to be done with the service, as if the
@@ -356,6 +392,43 @@ mod tests {
     }
 
     #[test]
+    fn what_the_monitor_is_told_of_a_failure_depends_on_how_far_the_poll_came() {
+        use Word::{NotInstalled, NotRestarted};
+        let told = |plan: &Plan, wanted: fn(&Action) -> bool| {
+            plan.word_of_failure(plan.steps.iter().position(wanted).unwrap())
+        };
+        let taken_up = decided(NEW, None, None);
+        assert_eq!(taken_up.steps[0], Action::Tell(Word::Updating, Version::parse(NEW.as_bytes()).unwrap()));
+        assert_eq!(told(&taken_up, |a| matches!(a, Action::FetchVersion(_))), Some(NotInstalled));
+        assert_eq!(told(&taken_up, |a| matches!(a, Action::Install(_))), Some(NotInstalled));
+        assert_eq!(told(&taken_up, |a| matches!(a, Action::Start)), Some(NotRestarted));
+        assert_eq!(told(&taken_up, |a| matches!(a, Action::Report(_))), None, "it serves");
+        assert_eq!(told(&taken_up, |a| matches!(a, Action::Done)), None, "it serves");
+        let resumed = decided(NEW, Some(NEW), Some("await 20180413192258\n"));
+        assert_eq!(told(&resumed, |a| matches!(a, Action::AwaitService)), Some(NotRestarted));
+        assert!(!resumed.steps.iter().any(|a| matches!(a, Action::Tell(..))), "that was told");
+        assert_eq!(decided(NEW, Some(NEW), None).word_of_failure(0), None);
+    }
+
+    #[test]
+    fn a_rollback_that_a_later_poll_finishes_is_told_about_the_version_that_failed() {
+        let failed = Version::parse(NEW.as_bytes()).unwrap();
+        for pending in ["rollback", "await-rollback"] {
+            let mut observed = observed(NEW, Some(OLD), Some(&format!("{pending} {NEW}\n")));
+            observed.previous = Some(conf(OLD));
+            observed.failed = Some(conf(NEW));
+            let plan = decide(&observed).unwrap();
+            assert_eq!(plan.steps.last(), Some(&Action::Tell(Word::RolledBack, failed.clone())));
+            assert_eq!(
+                (plan.about.as_ref(), plan.word_of_failure(0)),
+                (Some(&failed), Some(Word::NotRestarted))
+            );
+            assert_eq!(known_to_fail(&observed), Some(failed.clone()));
+        }
+        assert_eq!(known_to_fail(&observed(NEW, Some(OLD), None)), None);
+    }
+
+    #[test]
     fn a_service_that_does_not_come_up_gets_the_service_conf_before() {
         let roll_back = decided(NEW, Some(OLD), None).roll_back;
         assert_eq!(roll_back[0], Action::KeepFailed(conf(NEW)));
@@ -393,7 +466,7 @@ mod tests {
         observed.previous = Some(conf(OLD));
         observed.failed = Some(conf(NEW));
         let plan = decide(&observed).unwrap();
-        assert!(matches!(plan.steps[0], Action::FetchVersion(_)));
+        assert!(matches!(plan.steps[..2], [Action::Tell(..), Action::FetchVersion(_)]));
         assert!(!plan.steps.iter().any(|action| matches!(action, Action::KeepPrevious(_))));
         assert!(plan.roll_back.contains(&Action::Install(conf(OLD))));
     }

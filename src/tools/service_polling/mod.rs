@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::error::Result;
+use crate::formats::member_state::Word;
 use crate::layout::Member;
 use crate::machine::locks::{Lock, Wait};
 use crate::machine::{clock, environment, files, versions};
@@ -18,6 +19,7 @@ mod cli;
 mod decide;
 mod observe;
 mod spread;
+mod tell;
 
 use cli::Cli;
 use decide::Observed;
@@ -68,6 +70,13 @@ fn poll(member: &Member, settings: &Settings) -> Result<()> {
 }
 
 fn carry_out(observed: &Observed, member: &Member, settings: &Settings) -> Result<()> {
-    let plan = decide::decide(observed)?;
-    apply::apply(&plan, member, settings)
+    match decide::decide(observed) {
+        Ok(plan) => apply::apply(&plan, member, settings),
+        Err(error) => {
+            if let Some(version) = decide::known_to_fail(observed) {
+                tell::tell(Word::RolledBack, &version, &error.to_string(), member, settings);
+            }
+            Err(error)
+        }
+    }
 }

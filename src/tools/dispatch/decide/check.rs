@@ -52,7 +52,8 @@ fn confirms(answer: Option<&[u8]>, announced: &[u8]) -> bool {
     answer.map(text_of) == Some(announced)
 }
 
-fn text_of(answer: &[u8]) -> &[u8] {
+/// An answer or a report without the ends of its line, as `$(cat ...)` reads it.
+pub fn text_of(answer: &[u8]) -> &[u8] {
     let end = answer.iter().rposition(|b| *b != b'\n').map_or(0, |last| last + 1);
     &answer[..end]
 }

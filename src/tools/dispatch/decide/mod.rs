@@ -19,8 +19,10 @@ use crate::version::Version;
 pub mod batches;
 pub mod check;
 pub mod retention;
+pub mod status;
 pub mod steer;
 pub mod update;
+pub mod verdict;
 
 /// A script that began an upgrade and wrote nothing for this long is dead: two ticks. A script at work writes all the
 /// time.

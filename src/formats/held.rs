@@ -1,0 +1,135 @@
+//! `.held` in `datamining_service/MODEL/`: members that are to keep what they serve. A line each: `ADDRESS UNTIL BY REASON`. UNTIL is
+//! an instant with its offset, `2026-11-26T20:00:00+08:00`, or `-`; BY is who holds it, as `user@host`; the reason is the rest
+//! of the line. Blank lines and lines that begin with `#` are remarks. A line whose time is over counts as absent.
+
+use chrono::{DateTime, FixedOffset, SecondsFormat};
+
+use crate::error::one_line;
+use crate::formats::Refusal;
+use crate::names::Address;
+
+/// Why a member keeps what it serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// The member.
+    pub member: Address,
+    /// When it ends; `None`: when somebody ends it.
+    pub until: Option<DateTime<FixedOffset>>,
+    /// Who holds it.
+    pub by: String,
+    /// Why; one line, not empty.
+    pub reason: String,
+}
+
+/// Every hold of a file, in its order; expired ones, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held(pub Vec<Hold>);
+
+impl Held {
+    /// Reads the file. Fails at the first line that is neither a hold nor a remark: who is held must not be a guess.
+    pub fn parse(source: &[u8]) -> Result<Held, Refusal> {
+        let (mut holds, mut offset) = (Vec::new(), 0);
+        for line in source.split_inclusive(|byte| *byte == b'\n') {
+            let text = line.trim_ascii();
+            if !text.is_empty() && !text.starts_with(b"#") {
+                let hold = Hold::parse(text).map_err(|what| {
+                    let instead = "write ADDRESS UNTIL BY REASON, UNTIL as 2026-11-26T20:00:00+08:00 or -";
+                    Refusal::at(source, offset, what, instead)
+                })?;
+                holds.push(hold);
+            }
+            offset += line.len();
+        }
+        Ok(Held(holds))
+    }
+
+    /// The hold of a member that is in force; the first of several.
+    pub fn hold_of(&self, member: &Address, now: DateTime<FixedOffset>) -> Option<&Hold> {
+        self.0.iter().find(|hold| hold.member == *member && hold.until.is_none_or(|until| now < until))
+    }
+}
+
+impl Hold {
+    fn parse(line: &[u8]) -> Result<Hold, &'static str> {
+        let text = std::str::from_utf8(line).map_err(|_| "this line is not UTF-8")?;
+        let mut rest = text;
+        let mut word = || {
+            let (word, behind) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            rest = behind.trim_start();
+            word
+        };
+        let (member, until, by) = (word(), word(), word());
+        let member =
+            Address::parse(member.as_bytes()).map_err(|_| "this line does not begin with an address")?;
+        let until = match until {
+            "-" => None,
+            instant => Some(DateTime::parse_from_rfc3339(instant).map_err(|_| "this hold has no time")?),
+        };
+        match (by, rest) {
+            ("", _) => Err("this hold does not say who holds it"),
+            (_, "") => Err("this hold has no reason"),
+            (by, reason) => Ok(Hold { member, until, by: one_line(by), reason: one_line(reason) }),
+        }
+    }
+
+    /// The hold's line, its end included.
+    pub fn render(&self) -> String {
+        let until =
+            self.until.map_or("-".to_owned(), |until| until.to_rfc3339_opts(SecondsFormat::AutoSi, false));
+        format!("{} {until} {} {}\n", self.member, self.by, self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        Address::parse(text.as_bytes()).unwrap()
+    }
+
+    const TEXT: &str = "# who is held\n\n10.0.0.1 2026-11-26T20:00:00+08:00 ann@m1 disk is being replaced\n\
+                        10.0.0.2 - bob@m1 canary\r\n10.0.0.1 - bob@m1 until further notice\n";
+
+    #[test]
+    fn a_hold_says_who_until_when_by_whom_and_why_and_ends_with_its_time() {
+        let held = Held::parse(TEXT.as_bytes()).unwrap();
+        let at = |instant: &str| DateTime::parse_from_rfc3339(instant).unwrap();
+        let reason = |member: &str, now: &str| {
+            held.hold_of(&address(member), at(now)).map(|hold| format!("{}: {}", hold.by, hold.reason))
+        };
+        let (before, after) = ("2026-11-26T11:59:59+00:00", "2026-11-26T12:00:00+00:00");
+        assert_eq!(reason("10.0.0.1", before).as_deref(), Some("ann@m1: disk is being replaced"));
+        assert_eq!(reason("10.0.0.1", after).as_deref(), Some("bob@m1: until further notice"));
+        assert_eq!(reason("10.0.0.2", after).as_deref(), Some("bob@m1: canary"));
+        assert_eq!(reason("10.0.0.3", before), None);
+        assert_eq!(held.0[0].render(), TEXT.lines().nth(2).unwrap().to_owned() + "\n");
+        assert_eq!(Held::parse(b""), Ok(Held::default()));
+    }
+
+    #[test]
+    fn a_line_that_is_no_hold_is_refused_with_its_number() {
+        for (line, what) in [
+            ("../x - a b", "does not begin with an address"),
+            ("10.0.0.1", "has no time"),
+            ("10.0.0.1 tomorrow a b", "has no time"),
+            ("10.0.0.1 -", "does not say who"),
+            ("10.0.0.1 - ann", "has no reason"),
+        ] {
+            let refusal = Held::parse(format!("# x\n{line}\n").as_bytes()).unwrap_err();
+            assert!(refusal.line == 2 && refusal.what.contains(what), "{line}: {refusal}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_read_is_written_and_read_back(bytes in "[ -~]{0,30}|10.0.0.1 [-2026T:+0]{1,25} [a-z@]{1,5} \\PC{1,20}") {
+            if let Ok(Held(holds)) = Held::parse(bytes.as_bytes()) {
+                let text: String = holds.iter().map(Hold::render).collect();
+                prop_assert_eq!(Held::parse(text.as_bytes()), Ok(Held(holds)));
+            }
+        }
+    }
+}

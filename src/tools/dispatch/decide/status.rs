@@ -1,0 +1,460 @@
+//! What `--status` and `--explain` say about a model, as a pure function of what was observed. The fields are those of the JSON
+//! document (docs/fleet.md).
+
+use chrono::SecondsFormat;
+use serde::Serialize;
+
+use crate::error::one_line;
+use crate::names::{Address, ModelName};
+use crate::time::Seconds;
+use crate::tools::dispatch::decide::listed;
+use crate::tools::dispatch::decide::verdict::{Hindrance, Live, MemberFacts, Verdict, has_failed, verdict};
+use crate::version::Version;
+
+/// The verdicts that make a difference to whoever shows them.
+pub const CURRENT: &str = Verdict::Current.words();
+/// See [`Verdict::Held`].
+pub const HELD: &str = Verdict::Held.words();
+/// See [`Verdict::Unreachable`].
+pub const UNREACHABLE: &str = Verdict::Unreachable.words();
+
+/// All that is known of a model.
+#[derive(Debug)]
+pub struct ModelFacts {
+    /// The model.
+    pub model: ModelName,
+    /// Where its member list is.
+    pub list: String,
+    /// How its members are asked: `report`, `rpc` or `command`.
+    pub probe: &'static str,
+    /// How many members have the version after each batch.
+    pub batches: Vec<usize>,
+    /// What service.conf announces.
+    pub announced: Option<Version>,
+    /// A push, or a publication, that is not announced yet.
+    pub pending: Pending,
+    /// Since when an upgrade is in flight.
+    pub in_flight_for: Option<Seconds>,
+    /// Every member, in the order of the list.
+    pub members: Vec<(Address, MemberFacts)>,
+}
+
+/// What was pushed and is not announced yet: the members are to have that, so what they have now is not the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pending {
+    /// Nothing.
+    Nothing,
+    /// A version.
+    Version(Version),
+    /// A push whose version is not known before it is published.
+    Unnamed,
+}
+
+/// A model's status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModelStatus {
+    /// The model.
+    pub model: String,
+    /// What service.conf announces.
+    pub announced_version: Option<String>,
+    /// What was pushed and is not announced yet; empty where its version is not known.
+    pub pending_version: Option<String>,
+    /// For how long an upgrade has been in flight.
+    pub in_flight_for_s: Option<i64>,
+    /// How its members are asked.
+    pub probe: Option<&'static str>,
+    /// Where its member list is.
+    pub member_list: Option<String>,
+    /// How many members there are.
+    pub members_total: usize,
+    /// How many of them may take the announced version.
+    pub members_let_in: usize,
+    /// How many serve it, those that are held left out.
+    pub members_current: usize,
+    /// How many are held.
+    pub members_held: usize,
+    /// Whether every member that is not held serves what is announced, and nothing is pending.
+    pub converged: bool,
+    /// Why nothing can be said.
+    pub problem: Option<String>,
+    /// Each member, in the order of the list.
+    pub members: Vec<MemberStatus>,
+}
+
+/// A member's status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MemberStatus {
+    /// The member.
+    pub member: String,
+    /// The verdict.
+    pub verdict: &'static str,
+    /// Whether it counts as failed.
+    pub has_failed: bool,
+    /// What it serves, as far as that is known.
+    pub version: Option<String>,
+    /// How that is known: `rpc`, `command`, or `report`, which is a record.
+    pub version_from: Option<&'static str>,
+    /// How old that is; 0 for an answer.
+    pub version_age_s: Option<i64>,
+    /// Why, for people.
+    pub why: String,
+    /// What its report names, whatever its service answers.
+    pub reported: Option<Reported>,
+    /// What its poller told last.
+    pub told: Option<Told>,
+    /// Why it keeps what it serves.
+    pub held: Option<HeldBy>,
+}
+
+/// A member's report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reported {
+    /// The version.
+    pub version: String,
+    /// How long ago it arrived.
+    pub age_s: i64,
+}
+
+/// What a poller told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Told {
+    /// `updating`, `not-installed`, `not-restarted`, `rolled-back` or `current`.
+    pub word: &'static str,
+    /// With which version.
+    pub version: String,
+    /// How long ago it arrived.
+    pub age_s: i64,
+    /// When it was written, by the member's clock.
+    pub at_unix_s: i64,
+    /// Why; may be empty.
+    pub message: String,
+}
+
+/// Why a member keeps what it serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeldBy {
+    /// `hold` or `hosts deny`.
+    pub kind: &'static str,
+    /// Who holds it.
+    pub by: Option<String>,
+    /// Until when, with its offset.
+    pub until: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Where the daemon's denial stands, `file:line`.
+    pub place: Option<String>,
+}
+
+/// The status of a model of which nothing can be said.
+pub fn unknown(model: &ModelName, problem: &str) -> ModelStatus {
+    ModelStatus {
+        model: model.to_string(),
+        announced_version: None,
+        pending_version: None,
+        in_flight_for_s: None,
+        probe: None,
+        member_list: None,
+        members_total: 0,
+        members_let_in: 0,
+        members_current: 0,
+        members_held: 0,
+        converged: false,
+        problem: Some(problem.to_owned()),
+        members: Vec::new(),
+    }
+}
+
+/// The status of a model.
+pub fn status(facts: &ModelFacts) -> ModelStatus {
+    let Some(announced) = &facts.announced else {
+        let model = &facts.model;
+        return unknown(model, "config_1/service.conf names no version; correct its moduleversion, or push");
+    };
+    let members: Vec<MemberStatus> =
+        facts.members.iter().map(|(member, known)| member_status(member, known, announced, facts)).collect();
+    let count = |verdict: Verdict| members.iter().filter(|m| m.verdict == verdict.words()).count();
+    let (current, held) = (count(Verdict::Current), count(Verdict::Held));
+    let waiting = facts.members.iter().filter(|(_, known)| known.is_waiting).count();
+    ModelStatus {
+        announced_version: Some(announced.to_string()),
+        pending_version: match &facts.pending {
+            Pending::Nothing => None,
+            Pending::Version(version) => Some(version.to_string()),
+            Pending::Unnamed => Some(String::new()),
+        },
+        in_flight_for_s: facts.in_flight_for.map(|age| age.0),
+        probe: Some(facts.probe),
+        member_list: Some(facts.list.clone()),
+        members_total: members.len(),
+        members_let_in: members.len() - waiting,
+        members_current: current,
+        members_held: held,
+        converged: current + held == members.len() && facts.pending == Pending::Nothing,
+        problem: None,
+        members,
+        ..unknown(&facts.model, "")
+    }
+}
+
+impl ModelStatus {
+    /// The line above the table, and the only one of an overview.
+    pub fn headline(&self) -> String {
+        let model = &self.model;
+        if let Some(problem) = &self.problem {
+            return format!("{model}: {problem}");
+        }
+        let announced = self.announced_version.as_deref().unwrap_or_default();
+        let must = self.members_total - self.members_held;
+        let mut line = format!("{model}: {announced}, {} of {must} members have it", self.members_current);
+        if self.members_held > 0 {
+            line.push_str(&format!(", {} held", self.members_held));
+        }
+        if let Some(age) = self.in_flight_for_s {
+            line.push_str(&format!("; upgrade in flight for {}", duration(Seconds(age))));
+        }
+        if self.members_let_in < self.members_total {
+            line.push_str(&format!("; {} of {} let in so far", self.members_let_in, self.members_total));
+        }
+        match self.pending_version.as_deref() {
+            None => {}
+            Some("") => line.push_str("; a push is not announced yet"),
+            Some(version) => line.push_str(&format!("; {version} was pushed and is not announced yet")),
+        }
+        line.push_str(if self.converged { ": converged" } else { ": not converged" });
+        line
+    }
+
+    /// Who has not converged, for the one line of a failure; `None` where all have.
+    pub fn not_converged(&self) -> Option<String> {
+        if self.converged || self.problem.is_some() {
+            return self.problem.as_ref().map(|_| self.headline());
+        }
+        let settled = [Verdict::Current.words(), Verdict::Held.words()];
+        let late: Vec<&MemberStatus> =
+            self.members.iter().filter(|member| !settled.contains(&member.verdict)).collect();
+        let model = &self.model;
+        if late.is_empty() {
+            return Some(format!("{model}: not converged: what was pushed is not announced yet"));
+        }
+        let who = listed(&late, |member| format!("{} ({})", member.member, member.verdict));
+        let must = self.members_total - self.members_held;
+        Some(format!("{model}: not converged: {} of {must}: {who}", late.len()))
+    }
+
+    /// The same without what only grows older: two that are equal have nothing new to say.
+    pub fn without_ages(&self) -> ModelStatus {
+        let members = self.members.iter().map(|member| MemberStatus {
+            version_age_s: None,
+            why: String::new(),
+            reported: None,
+            told: member.told.clone().map(|told| Told { age_s: 0, ..told }),
+            ..member.clone()
+        });
+        ModelStatus { members: members.collect(), in_flight_for_s: None, ..self.clone() }
+    }
+}
+
+fn member_status(
+    member: &Address,
+    known: &MemberFacts,
+    announced: &Version,
+    facts: &ModelFacts,
+) -> MemberStatus {
+    let verdict = verdict(known, announced);
+    let (version, version_from, version_age_s) = match (&known.live, &known.report) {
+        (Live::Serves(version), _) => (Some(text(version)), Some(facts.probe), Some(0)),
+        (Live::NotAsked, Some((version, age))) => (Some(text(version)), Some("report"), Some(age.0)),
+        (Live::Silent, _) | (Live::NotAsked, None) => (None, None, None),
+    };
+    MemberStatus {
+        member: member.to_string(),
+        verdict: verdict.words(),
+        has_failed: has_failed(verdict),
+        version,
+        version_from,
+        version_age_s,
+        why: why(verdict, known, announced),
+        reported: known
+            .report
+            .as_ref()
+            .map(|(version, age)| Reported { version: text(version), age_s: age.0 }),
+        told: known.told.as_ref().map(|(state, age)| Told {
+            word: state.word.as_str(),
+            version: state.version.to_string(),
+            age_s: age.0,
+            at_unix_s: state.at_unix_s,
+            message: state.message().to_owned(),
+        }),
+        held: known.hindrance.as_ref().map(held_by),
+    }
+}
+
+fn held_by(hindrance: &Hindrance) -> HeldBy {
+    match hindrance {
+        Hindrance::Hold(hold) => HeldBy {
+            kind: "hold",
+            by: Some(hold.by.clone()),
+            until: hold.until.map(|until| until.to_rfc3339_opts(SecondsFormat::Secs, false)),
+            reason: Some(hold.reason.clone()),
+            place: None,
+        },
+        Hindrance::Denied { place, until } => HeldBy {
+            kind: "hosts deny",
+            by: None,
+            until: until.map(|until| until.to_rfc3339_opts(SecondsFormat::Secs, false)),
+            reason: None,
+            place: Some(place.clone()),
+        },
+    }
+}
+
+impl HeldBy {
+    /// Who holds it, until when and why, in a few words.
+    pub fn words(&self) -> String {
+        let until = self.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+        match (&self.by, &self.reason, &self.place) {
+            (Some(by), Some(reason), _) => format!("by {by}{until}: {reason}"),
+            (_, _, place) => format!("denied by {}{until}", place.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+/// Why this is the verdict, for the table's last column.
+fn why(verdict: Verdict, known: &MemberFacts, announced: &Version) -> String {
+    let told = known.told.as_ref().filter(|(state, _)| state.version == *announced);
+    let told_why = || {
+        told.map_or(String::new(), |(state, age)| {
+            format!("{} (told {} ago)", state.message(), duration(*age))
+        })
+    };
+    let reported = known.report.as_ref().map(|(version, age)| (text(version), duration(*age)));
+    match verdict {
+        Verdict::Held => {
+            known.hindrance.as_ref().map(|hindrance| held_by(hindrance).words()).unwrap_or_default()
+        }
+        Verdict::Current => match (&known.live, reported) {
+            (Live::NotAsked, Some(_)) => "by its report".to_owned(),
+            _ => String::new(),
+        },
+        Verdict::Updating => {
+            let since = told.map_or(String::new(), |(_, age)| format!(" {} ago", duration(*age)));
+            let silent = if known.live == Live::Silent { ", its service does not answer now" } else { "" };
+            format!("its poll took it up{since}{silent}")
+        }
+        Verdict::NotPolled if known.report.is_none() && known.told.is_none() => {
+            "nothing was ever heard of its poller".to_owned()
+        }
+        Verdict::NotPolled => "its poller has told nothing about it".to_owned(),
+        Verdict::Waiting => "its batch was not let in yet".to_owned(),
+        Verdict::OldAgain => "its poller restarted it with the new one".to_owned(),
+        Verdict::NotInstalled | Verdict::NotRestarted | Verdict::RolledBack => told_why(),
+        Verdict::Unreachable => {
+            let reported = reported.map(|(version, age)| format!("; reported {version} {age} ago"));
+            let told =
+                told.filter(|(state, _)| !state.message().is_empty()).map(|_| format!("; {}", told_why()));
+            format!("no answer{}{}", reported.unwrap_or_default(), told.unwrap_or_default())
+        }
+    }
+}
+
+/// The one thing to do about a verdict.
+fn advice(verdict: &str) -> &'static str {
+    let is = |candidate: Verdict| candidate.words() == verdict;
+    match verdict {
+        _ if is(Verdict::Current) => "nothing to do",
+        _ if is(Verdict::Updating) => {
+            "look again in a minute; if it stays so, read the poller's log in /watch/log on the member"
+        }
+        _ if is(Verdict::NotPolled) => {
+            "see whether its poller runs: its crontab, and its log in /watch/log on the member"
+        }
+        _ if is(Verdict::Waiting) => "wait until the members before it have the version",
+        _ if is(Verdict::NotRestarted) => {
+            "its service is probably down: read its log on the member; the next poll starts it again"
+        }
+        _ if is(Verdict::OldAgain) => {
+            "restart its service by hand, and see whether service_start uses the installed service.conf"
+        }
+        _ if is(Verdict::NotInstalled) => {
+            "remove what its poller complains about; it tries again every minute"
+        }
+        _ if is(Verdict::RolledBack) => "push a version that works; this one is not tried again there",
+        _ if is(Verdict::Unreachable) => "see whether the host and its service run",
+        _ => "end the hold when it may update",
+    }
+}
+
+/// Why a member did or did not take the announced version: a line for each fact, and last the one thing to do. `None` where it
+/// is no member.
+pub fn explain(facts: &ModelFacts, member: &Address) -> Option<(&'static str, Vec<String>)> {
+    let (place, (_, known)) = facts.members.iter().enumerate().find(|(_, (address, _))| address == member)?;
+    let status = status(facts);
+    let announced = status.announced_version.clone()?;
+    let about = status.members.get(place)?;
+    let of = facts.members.len();
+    let batch_of = facts.batches.iter().position(|target| place < *target).map_or(0, |batch| batch + 1);
+    let batch = match (known.is_waiting, facts.batches.len()) {
+        (true, batches) => {
+            format!("waits for batch {batch_of} of {batches}; {} of {of} are let in", status.members_let_in)
+        }
+        (false, 0 | 1) => "there is one batch of all".to_owned(),
+        (false, batches) => format!("in batch {batch_of} of {batches}, and let in"),
+    };
+    let pending = match &facts.pending {
+        Pending::Nothing => String::new(),
+        Pending::Version(version) => format!("; {version} was pushed and is not announced yet"),
+        Pending::Unnamed => "; a push is not announced yet".to_owned(),
+    };
+    let reported = about.reported.as_ref();
+    let reported =
+        reported.map(|r| format!("{} by its report, {} old", r.version, duration(Seconds(r.age_s))));
+    let serves = match (&known.live, &about.version) {
+        (Live::Serves(_), Some(version)) => {
+            format!("{version}, its service says now (probe={})", facts.probe)
+        }
+        (Live::Silent, _) => {
+            let reported = reported.map(|text| format!("; {text}")).unwrap_or_default();
+            format!("not known: its service does not answer (probe={}){reported}", facts.probe)
+        }
+        _ => reported.unwrap_or_else(|| "not known: it never reported (probe=report)".to_owned()),
+    };
+    let held = about.held.as_ref().map_or("no".to_owned(), HeldBy::words);
+    let conclusion =
+        if about.verdict == Verdict::Held.words() && about.held.as_ref().is_some_and(|h| h.place.is_some()) {
+            "autoupdate-toggle enable when it may update"
+        } else {
+            advice(about.verdict)
+        };
+    let lines = [
+        ("member", format!("{member}, number {} of {of} in {}", place + 1, facts.list)),
+        ("held", held),
+        ("batch", batch),
+        ("announced", format!("{announced}{pending}")),
+        ("serves", serves),
+        ("told", about.told.as_ref().map_or("nothing: a legacy poller, or none".to_owned(), told_line)),
+        (about.verdict, conclusion.to_owned()),
+    ];
+    let lines = lines.into_iter().map(|(name, text)| one_line(&format!("{name}: {text}")));
+    Some((about.verdict, lines.collect()))
+}
+
+fn told_line(told: &Told) -> String {
+    let age = duration(Seconds(told.age_s));
+    let message = if told.message.is_empty() { String::new() } else { format!(": {}", told.message) };
+    format!("{} {}, {age} ago{message}", told.word, told.version)
+}
+
+/// A version as somebody wrote it: one line, and short.
+fn text(version: &[u8]) -> String {
+    one_line(&String::from_utf8_lossy(version)).chars().take(64).collect()
+}
+
+/// A span of time as people say it.
+pub fn duration(Seconds(seconds): Seconds) -> String {
+    match seconds.max(0) {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} d", seconds / 86400),
+    }
+}
