@@ -1,5 +1,7 @@
 //! An operator's hand in a rollout: pause, resume, promote, abort; a real fleet through the real rsync daemon.
 
+use std::path::PathBuf;
+
 use crate::batches::{address, fleet, restarted};
 use crate::harness::outcome::shown;
 use crate::harness::parts::need;
@@ -117,6 +119,78 @@ fn an_aborted_upgrade_is_over_and_may_be_taken_up_again() {
     assert_eq!(polled(&world, 3), 3);
     assert!(ticked(&world).contains("all 3 members have"));
     assert!(!world.service(".rollout").exists() && !world.service(".admitted").exists());
+}
+
+/// Lets a published file differ from its manifest, so that no member can install the version; what it held before.
+fn damage(world: &World) -> Vec<u8> {
+    let before = world.read(published_file(world));
+    world.write(published_file(world), "feature X\n");
+    before
+}
+
+fn published_file(world: &World) -> PathBuf {
+    world.service(&format!("plugin/{V}/data/feature.conf"))
+}
+
+#[test]
+fn a_member_that_fails_stops_the_rollout_and_nobody_else_is_touched() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    fleet(&world, 3, "batches=1,100%\n");
+    ticked(&world);
+    let whole = damage(&world);
+    assert_eq!(world.poll(Side::BINARY, &address(1)).status, 1);
+    let said = refused(&world, &[MODEL, PREFIX, LIBRARY]);
+    let expected = format!("stopped the rollout of {V}: 1 failed: {} (failed verification: ", address(1));
+    assert!(said.contains(&expected) && said.contains("the other 2 of 3 stay as they are"), "{said}");
+    assert!(!world.service("status").exists() && !world.upload("success").exists());
+    for n in [2, 3] {
+        assert_eq!(world.poll(Side::BINARY, &address(n)).status, 0);
+    }
+    assert_eq!(restarted(&world).len(), 0);
+    let status = dispatch(&world, &["--status", MODEL]);
+    assert_eq!(status.status, 1, "{}", shown(&status));
+    assert!(status.stdout.contains("; stopped by dispatch: 1 failed: "), "{}", status.stdout);
+
+    // Put right and resumed: the failure so far is put up with, and the rollout goes on.
+    world.write(published_file(&world), whole);
+    done(&world, &["--resume", MODEL]);
+    assert!(ticked(&world).contains("3 of 3 members may take"));
+    assert_eq!(polled(&world, 3), 3);
+    assert!(ticked(&world).contains("all 3 members have"));
+}
+
+#[test]
+fn fewer_failures_than_max_fail_are_put_up_with() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    fleet(&world, 3, "batches=1,100%\nmax_fail=2\n");
+    ticked(&world);
+    damage(&world);
+    assert_eq!(world.poll(Side::BINARY, &address(1)).status, 1);
+    let told = ticked(&world);
+    assert!(told.contains("1 failed: ") && told.contains("3 of 3 members may take"), "{told}");
+    assert_eq!(world.poll(Side::BINARY, &address(2)).status, 1);
+    assert!(refused(&world, &[MODEL, PREFIX, LIBRARY]).contains("2 failed: "));
+    assert_eq!(world.poll(Side::BINARY, &address(3)).status, 0);
+    assert_eq!(restarted(&world).len(), 0);
+}
+
+#[test]
+fn a_held_member_is_counted_nowhere() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    fleet(&world, 3, "batches=1,100%\n");
+    world.write(world.service(".held"), format!("{} - ann@m1 disk is being replaced\n", address(1)));
+    assert!(ticked(&world).contains(&format!("1 of 2 members may take {V} now; let in: {}", address(2))));
+    assert_eq!(world.poll(Side::BINARY, &address(2)).status, 0);
+    assert!(ticked(&world).contains("2 of 2 members may take"));
+    assert_eq!(world.poll(Side::BINARY, &address(3)).status, 0);
+    assert!(ticked(&world).contains(&format!("all 2 members have {V}")));
+    assert!(!world.service("status").exists());
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod cli;
 mod decide;
 mod fleet;
 mod journal;
+mod members;
 mod observe;
 mod policy;
 mod publish;

@@ -14,17 +14,18 @@ use crate::layout::{Monitor, Service, Upload};
 use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind, MANIFEST_LIMIT};
 use crate::machine::trees::{self, Entry};
 use crate::machine::{clock, configurations, environment, versions};
-use crate::names::ModelName;
+use crate::names::{Address, ModelName};
 use crate::retention::Keep;
 use crate::time::Seconds;
-use crate::tools::dispatch::ask;
 use crate::tools::dispatch::cli::Target;
+use crate::tools::dispatch::decide::verdict::MemberFacts;
 use crate::tools::dispatch::decide::{
     self, CheckFacts, Configuration, ConfirmedBatch, MemberList, Members, Published, RetentionFacts,
     RolloutFacts, Status, Success, UpdateFacts, UploadFacts, UploadManifest, check, update,
 };
 use crate::tools::dispatch::fleet::{self, Fleet, Origin};
 use crate::tools::dispatch::journal::{Journal, Phase};
+use crate::tools::dispatch::members::{self, Denials};
 use crate::tools::dispatch::policy::Deadline;
 use crate::version::Version;
 
@@ -139,7 +140,7 @@ impl<'a> Site<'a> {
             facts.script_quiet_for = trees::last_written(&self.service.version(&begun))?.map(clock::age_of);
         }
         if update::may_announce(&facts, target, &version) {
-            facts.list = self.list();
+            facts.list = self.list_without_held()?;
             facts.has_admitted = files::facts(&self.service.admitted())?.is_some();
             facts.has_note = files::facts(&self.service.rollout())?.is_some();
         }
@@ -223,8 +224,7 @@ impl<'a> Site<'a> {
             rollout = self.rollout_facts()?;
             match self.list() {
                 MemberList::Known(fleet) if !fleet.members.is_empty() => {
-                    members =
-                        ask::all(&fleet, &self.service).map_or_else(Members::Unreadable, Members::Known);
+                    (members, rollout.failed) = self.members(&fleet, announced.as_deref());
                     retention = keep.or(fleet.keep).map(|keep| self.retention(keep, &configurations));
                     rollout.quiet_for = self.quiet_for(&fleet, status.as_ref())?;
                     rollout.policy = fleet.policy;
@@ -254,6 +254,23 @@ impl<'a> Site<'a> {
         })
     }
 
+    /// What the members answer, those that are held left out, and who could not take the announced version up, and why.
+    fn members(&self, fleet: &Fleet, announced: Option<&[u8]>) -> (Members, Vec<(Address, String)>) {
+        let announced = announced.and_then(|version| Version::of_directory(version).ok());
+        let known = match members::members(&self.service, fleet, announced.as_ref(), &Denials::read()) {
+            Ok(known) => known,
+            Err(error) => return (Members::Unreadable(error), Vec::new()),
+        };
+        let known = || known.iter().filter(|(_, facts)| facts.hindrance.is_none());
+        let answer =
+            |(member, facts): &(Address, MemberFacts)| (member.clone(), facts.answer().map(<[u8]>::to_vec));
+        let failed = |(member, facts): &(Address, MemberFacts)| {
+            let why = facts.failure(announced.as_ref()?)?;
+            Some((member.clone(), why))
+        };
+        (Members::Known(known().map(answer).collect()), known().filter_map(failed).collect())
+    }
+
     /// How long ago a member reported last, or a batch was let in; since the begin, where neither has happened.
     fn quiet_for(&self, fleet: &Fleet, status: Option<&Status>) -> Result<Seconds> {
         let begun = status.map_or(Seconds(0), |status| status.age);
@@ -269,7 +286,8 @@ impl<'a> Site<'a> {
         Ok(quiet_for)
     }
 
-    fn rollout_facts(&self) -> Result<RolloutFacts> {
+    /// Who may take the announced version, and what became of its rollout.
+    pub fn rollout_facts(&self) -> Result<RolloutFacts> {
         let path = self.service.admitted();
         let admitted =
             files::read_without_following(&path, CONFIGURATION_LIMIT)?.map(|bytes| Admitted::parse(&bytes));
@@ -312,6 +330,18 @@ impl<'a> Site<'a> {
             (self.monitor.member_list(self.model), Origin::Monitor, files::read_if_exists),
             (self.upload.env_sh(), Origin::Upload, files::read_without_following),
         ]
+    }
+
+    /// The member list without those that are to keep what they serve: nobody waits for them, and no batch counts them.
+    fn list_without_held(&self) -> Result<MemberList> {
+        let mut list = self.list();
+        if let MemberList::Known(fleet) = &mut list {
+            let (held, now, denials) = (members::held(&self.service)?, clock::now().instant, Denials::read());
+            fleet
+                .members
+                .retain(|member| held.hold_of(member, now).is_none() && denials.of(member).is_none());
+        }
+        Ok(list)
     }
 
     /// The member list.

@@ -5,6 +5,7 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 
 use crate::error::one_line;
+use crate::formats::rollout::Rollout;
 use crate::names::{Address, ModelName};
 use crate::time::Seconds;
 use crate::tools::dispatch::decide::listed;
@@ -35,6 +36,8 @@ pub struct ModelFacts {
     pub pending: Pending,
     /// Since when an upgrade is in flight.
     pub in_flight_for: Option<Seconds>,
+    /// What became of the announced version's rollout, where somebody had a hand in it or it was stopped.
+    pub note: Option<Rollout>,
     /// Every member, in the order of the list.
     pub members: Vec<(Address, MemberFacts)>,
 }
@@ -61,6 +64,8 @@ pub struct ModelStatus {
     pub pending_version: Option<String>,
     /// For how long an upgrade has been in flight.
     pub in_flight_for_s: Option<i64>,
+    /// What became of its rollout.
+    pub rollout: Option<RolloutStatus>,
     /// How its members are asked.
     pub probe: Option<&'static str>,
     /// Where its member list is.
@@ -79,6 +84,26 @@ pub struct ModelStatus {
     pub problem: Option<String>,
     /// Each member, in the order of the list.
     pub members: Vec<MemberStatus>,
+}
+
+/// What became of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RolloutStatus {
+    /// `paused`, `stopped`, `aborted` or `resumed`.
+    pub standing: &'static str,
+    /// By whom: `USER@HOST`, or `dispatch`.
+    pub by: String,
+    /// Since when, in Unix seconds.
+    pub at_unix_s: i64,
+    /// Why; may be empty.
+    pub why: String,
+}
+
+impl RolloutStatus {
+    fn of(note: &Rollout) -> RolloutStatus {
+        let Rollout { standing, by, at, why, .. } = note;
+        RolloutStatus { standing: standing.word(), by: by.clone(), at_unix_s: *at, why: why.clone() }
+    }
 }
 
 /// A member's status.
@@ -152,6 +177,7 @@ pub fn unknown(model: &ModelName, problem: &str) -> ModelStatus {
         announced_version: None,
         pending_version: None,
         in_flight_for_s: None,
+        rollout: None,
         probe: None,
         member_list: None,
         members_total: 0,
@@ -183,6 +209,7 @@ pub fn status(facts: &ModelFacts) -> ModelStatus {
             Pending::Unnamed => Some(String::new()),
         },
         in_flight_for_s: facts.in_flight_for.map(|age| age.0),
+        rollout: facts.note.as_ref().map(RolloutStatus::of),
         probe: Some(facts.probe),
         member_list: Some(facts.list.clone()),
         members_total: members.len(),
@@ -214,6 +241,10 @@ impl ModelStatus {
         }
         if self.members_let_in < self.members_total {
             line.push_str(&format!("; {} of {} let in so far", self.members_let_in, self.members_total));
+        }
+        if let Some(RolloutStatus { standing, by, why, .. }) = &self.rollout {
+            let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+            line.push_str(&format!("; {standing} by {by}{why}"));
         }
         match self.pending_version.as_deref() {
             None => {}

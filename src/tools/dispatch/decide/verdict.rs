@@ -115,6 +115,24 @@ pub struct MemberFacts {
 }
 
 impl MemberFacts {
+    /// Which version it has, as far as it said: its service's answer, where that is asked, otherwise its report.
+    pub fn answer(&self) -> Option<&[u8]> {
+        match &self.live {
+            Live::NotAsked => self.report.as_ref().map(|(version, _)| version.as_slice()),
+            Live::Silent => None,
+            Live::Serves(version) => Some(version),
+        }
+    }
+
+    /// Why it could not take a version up, where it tried and failed.
+    pub fn failure(&self, announced: &Version) -> Option<String> {
+        let verdict = Some(verdict(self, announced)).filter(|verdict| has_failed(*verdict))?;
+        let told = self.told.as_ref().filter(|(state, _)| state.version == *announced);
+        let message = told.map_or("", |(state, _)| state.message());
+        let separator = if message.is_empty() { "" } else { ": " };
+        Some(format!("{}{separator}{message}", verdict.words()))
+    }
+
     /// What the poller told about a version, unless a report arrived later that names another or came from a legacy poller.
     fn told_about(&self, version: &Version) -> Option<(Word, Seconds)> {
         let (state, age) = self.told.as_ref().filter(|(state, _)| state.version == *version)?;

@@ -10,6 +10,7 @@ use crate::machine::terminal;
 use crate::names::{Address, ModelName};
 use crate::tools::dispatch::cli::{Shape, StatusRequest, Watch};
 use crate::tools::dispatch::decide::status::{self, ModelStatus};
+use crate::tools::dispatch::members::Denials;
 
 mod observe;
 mod view;
@@ -63,7 +64,7 @@ fn look(
 }
 
 fn statuses(monitor: &Monitor, request: &StatusRequest) -> Result<Vec<ModelStatus>> {
-    let denials = observe::Denials::read();
+    let denials = Denials::read();
     if let Some(model) = &request.model {
         return Ok(vec![status::status(&observe::model(monitor, model, &denials)?)]);
     }
@@ -94,7 +95,7 @@ fn conclude(models: &[ModelStatus]) -> Result<()> {
 
 /// `--explain`. Fails (exit 1) unless the member is current, and (exit 2) where it is no member.
 pub fn explain(monitor: &Monitor, model: &ModelName, member: &Address) -> Result<()> {
-    let facts = observe::model(monitor, model, &observe::Denials::read())?;
+    let facts = observe::model(monitor, model, &Denials::read())?;
     if facts.announced.is_none() {
         return conclude(&[status::status(&facts)]);
     }

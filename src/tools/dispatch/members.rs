@@ -1,0 +1,125 @@
+//! What is known of each member: machine -> facts, for a status and for a tick.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::formats::admitted::Admitted;
+use crate::formats::held::Held;
+use crate::formats::member_state::{self, MemberState};
+use crate::formats::rsyncd_conf::RsyncdConf;
+use crate::formats::rsyncd_conf::access::{Access, Verdict};
+use crate::formats::rsyncd_conf::until::Ending;
+use crate::ip_range::IpRange;
+use crate::layout::{SERVICE_MODULE, Service};
+use crate::machine::files::{self, CONFIGURATION_LIMIT};
+use crate::machine::{clock, environment};
+use crate::names::Address;
+use crate::time::Seconds;
+use crate::tools::dispatch::ask::{self, REPORT_LIMIT};
+use crate::tools::dispatch::decide::check::text_of;
+use crate::tools::dispatch::decide::verdict::{Hindrance, Live, MemberFacts};
+use crate::tools::dispatch::fleet::{Fleet, Probe};
+use crate::version::Version;
+
+/// Every member of a list, in its order; their services are asked, all at once, where the list says so.
+pub fn members(
+    service: &Service,
+    fleet: &Fleet,
+    announced: Option<&Version>,
+    denials: &Denials,
+) -> Result<Vec<(Address, MemberFacts)>> {
+    let (admitted, held, now) = (admitted(service)?, held(service)?, clock::now().instant);
+    let live: Vec<Live> = match fleet.probe {
+        Probe::Report => fleet.members.iter().map(|_| Live::NotAsked).collect(),
+        Probe::Rpc(..) | Probe::Command(..) => {
+            let answer = |answer: Option<Vec<u8>>| answer.map_or(Live::Silent, Live::Serves);
+            ask::all(fleet, service)?.into_iter().map(|(_, answered)| answer(answered)).collect()
+        }
+    };
+    let facts = |(member, live): (&Address, Live)| {
+        let is_waiting = admitted
+            .as_ref()
+            .zip(announced)
+            .is_some_and(|(admitted, version)| admitted.holds_back(version, member));
+        let hold = held.hold_of(member, now).cloned().map(Hindrance::Hold);
+        let report = aged(service, &service.report(member), REPORT_LIMIT);
+        let told = aged(service, &service.state(member), member_state::LIMIT);
+        let facts = MemberFacts {
+            live,
+            report: report.map(|(bytes, age)| (text_of(&bytes).to_vec(), age)),
+            told: told.and_then(|(bytes, age)| Some((MemberState::parse(&bytes)?, age))),
+            is_waiting,
+            hindrance: hold.or_else(|| denials.of(member)),
+        };
+        (member.clone(), facts)
+    };
+    Ok(fleet.members.iter().zip(live).map(facts).collect())
+}
+
+fn admitted(service: &Service) -> Result<Option<Admitted>> {
+    let path = service.admitted();
+    let read = files::read_without_following(&path, CONFIGURATION_LIMIT)?;
+    read.map(|bytes| Admitted::parse(&bytes)).transpose().map_err(|refusal| refusal.in_file(&path))
+}
+
+/// The members that are to keep what they serve.
+pub fn held(service: &Service) -> Result<Held> {
+    let path = service.held();
+    let read = files::read_without_following(&path, CONFIGURATION_LIMIT)?;
+    Held::parse(&read.unwrap_or_default()).map_err(|refusal| refusal.in_file(&path))
+}
+
+/// What a member left, and how long ago; one that cannot be read is as good as none.
+fn aged(service: &Service, path: &Path, limit: u64) -> Option<(Vec<u8>, Seconds)> {
+    let read = || -> Result<Option<(Vec<u8>, Seconds)>> {
+        files::check_within(&service.dir, path)?;
+        let Some(facts) = files::facts(path)? else { return Ok(None) };
+        let bytes = files::read_without_following(path, limit)?;
+        Ok(bytes.map(|bytes| (bytes, clock::age_of(facts.modified))))
+    };
+    read().unwrap_or_else(|error| {
+        log::debug!("{error}");
+        None
+    })
+}
+
+/// Whom the monitor's daemon denies.
+#[derive(Debug)]
+pub struct Denials {
+    /// The lists of the module that members fetch from; `None` where nobody is denied, as far as can be read.
+    access: Option<Access>,
+    endings: Vec<Ending>,
+}
+
+impl Denials {
+    /// Reads rsyncd.conf. One that is not there, not this user's to read, or cannot be judged denies nobody that we know of.
+    pub fn read() -> Denials {
+        let file = environment::rsyncd_conf();
+        let source = files::read_if_exists(&file, CONFIGURATION_LIMIT).unwrap_or_else(|error| {
+            log::debug!("{error}");
+            None
+        });
+        let conf = RsyncdConf::parse(&source.unwrap_or_default());
+        let module = SERVICE_MODULE.as_bytes();
+        let access = conf.access(module).map_err(|problem| log::debug!("{}", problem.in_file(&file, module)));
+        Denials { access: access.ok(), endings: conf.endings(module).unwrap_or_default() }
+    }
+
+    /// Where a member is denied, if it is. A host name is not judged.
+    pub fn of(&self, member: &Address) -> Option<Hindrance> {
+        let range = IpRange::single(member.as_str().parse().ok()?);
+        let line = match self.access.as_ref()?.verdict(&range) {
+            Verdict::DeniedBy(pattern) => pattern.line,
+            Verdict::NotAllowed(line) => line,
+            Verdict::Admitted | Verdict::AdmittedBy(_) | Verdict::Partly(_) | Verdict::NotJudged(_) => {
+                return None;
+            }
+        };
+        let ending =
+            self.endings.iter().find(|ending| ending.ranges.iter().any(|denied| denied.covers(&range)));
+        Some(Hindrance::Denied {
+            place: format!("{}:{line}", environment::rsyncd_conf().display()),
+            until: ending.map(|ending| ending.until),
+        })
+    }
+}
