@@ -1,8 +1,11 @@
 //! The laws of rsyncd.conf on generated files.
 
+use std::path::Path;
+
 use chrono::DateTime;
 use model_rollout::formats::rsyncd_conf::RsyncdConf;
 use model_rollout::formats::rsyncd_conf::access::{Meaning, Verdict};
+use model_rollout::formats::rsyncd_conf::include::Found;
 use model_rollout::ip_range::IpRange;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -50,6 +53,29 @@ fn plausible() -> impl Strategy<Value = String> {
                 text.push_str(newline);
             }
             text
+        },
+    )
+}
+
+/// Configurations of several files of such lines.
+fn nests() -> impl Strategy<Value = RsyncdConf> {
+    let text = |directives: &[&'static str]| {
+        let lines = [&LINES[..], directives, directives].concat();
+        let lines = prop::collection::vec(select(lines), 0..8);
+        (lines, select(vec!["", "\n"])).prop_map(|(lines, end)| lines.join("\n") + end)
+    };
+    let main = text(&["&include /d", "&merge /d", "&include /e", "&merge /e"]);
+    (main, text(&["&include /e", "&merge /e"]), text(&["[m]"]), text(&["[m]"])).prop_map(
+        |(main, conf, inc, e)| {
+            RsyncdConf::read(Path::new("/main"), format!("[m]\n{main}").as_bytes(), &mut |path| match path
+                .to_str()
+            {
+                Some("/d") => Found::Directory(["b.conf", "a.inc", "b"].map(Into::into).to_vec()),
+                Some("/d/b.conf") => Found::File(conf.clone().into()),
+                Some("/d/a.inc") => Found::File(inc.clone().into()),
+                Some("/e") => Found::File(e.clone().into()),
+                _ => Found::Nothing("no such file".to_owned()),
+            })
         },
     )
 }
@@ -158,6 +184,49 @@ proptest! {
             }
         } else {
             prop_assert_eq!(conf.render(), source.as_bytes());
+        }
+    }
+
+    /// In several files, too: denying inserts in one place of one of them, other modules stay as they are, and allowing again
+    /// leaves no trace.
+    #[test]
+    fn an_edit_changes_one_place_of_one_file(before in nests()) {
+        let ranges = ["10.7.0.1", "10.7.0.0/24"].map(|word| IpRange::parse(word.as_bytes()).unwrap());
+        let meanings = |conf: &RsyncdConf, module: &[u8]| {
+            let deny = conf.access(module).ok().and_then(|access| access.deny);
+            deny.map(|deny| deny.patterns.into_iter().map(|p| p.meaning).collect::<Vec<_>>())
+        };
+        let mut conf = before.clone();
+        if conf.deny(b"m", &ranges).is_err() {
+            prop_assert!(conf.changed_since(&before).is_empty());
+            return Ok(());
+        }
+        let changed = conf.changed_since(&before);
+        prop_assert_eq!(changed.len(), 1);
+        let path = changed[0].0.to_owned();
+        let original = before.files().find(|(file, _)| *file == path).unwrap().1;
+        prop_assert_eq!(shared(original, changed[0].1), original.len());
+        prop_assert!(ranges.iter().all(|range| is_denied_in(&conf, range)));
+        prop_assert_eq!(meanings(&conf, b"n"), meanings(&before, b"n"));
+        let until = DateTime::parse_from_rfc3339("2026-11-26T23:00:00+08:00").unwrap();
+        conf.end_denial(b"m", &ranges, until).unwrap();
+        let changed = conf.changed_since(&before);
+        prop_assert_eq!(changed.iter().map(|(path, _)| *path).collect::<Vec<_>>(), [&path]);
+        prop_assert!(conf.mentions_an_end());
+        conf.allow_again(b"m", &ranges).unwrap();
+        prop_assert!(conf.changed_since(&before).is_empty());
+    }
+
+    #[test]
+    fn lifting_in_several_files_leaves_nothing_that_is_due(before in nests(), hour in 19_u32..23) {
+        let now = DateTime::parse_from_rfc3339(&format!("2026-11-26T{hour}:00:00+08:00")).unwrap();
+        let mut conf = before.clone();
+        match conf.lift(now) {
+            Ok(lifted) => {
+                prop_assert_eq!(lifted.iter().all(|one| one.stays), conf.changed_since(&before).is_empty());
+                prop_assert!(conf.lift(now).unwrap().iter().all(|one| one.stays));
+            }
+            Err(_) => prop_assert!(conf.changed_since(&before).is_empty()),
         }
     }
 

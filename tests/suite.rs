@@ -46,6 +46,7 @@ mod spread;
 mod steering;
 mod toggle;
 mod toggle_fleet;
+mod toggle_include;
 mod toggle_until;
 mod wait;
 mod wrappers;

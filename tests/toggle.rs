@@ -120,6 +120,11 @@ impl Daemon {
 
     /// Whether the daemon admits a client that connects from an address.
     pub fn admits(&self, address: &str, module: &str) -> bool {
+        self.answer(address, module).unwrap_or_else(|| panic!("there is no module {module}"))
+    }
+
+    /// The same; `None` where the daemon knows no such module.
+    pub fn answer(&self, address: &str, module: &str) -> Option<bool> {
         let output = Command::new("rsync")
             .arg(format!("--address={address}"))
             .arg(format!("rsync://127.0.0.1:{}/{module}/", self.port))
@@ -127,8 +132,9 @@ impl Daemon {
             .unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         match output.status.code() {
-            Some(0) => true,
-            Some(5) if stderr.contains("access denied") => false,
+            Some(0) => Some(true),
+            Some(5) if stderr.contains("access denied") => Some(false),
+            Some(5) if stderr.contains("Unknown module") => None,
             other => panic!("rsync ended with {other:?}: {stderr}"),
         }
     }
@@ -227,8 +233,18 @@ fn an_rsyncd_conf_that_cannot_be_edited_stays_as_it_is() {
         ("[m]\n", "disable --method rsyncd --ip 10.0.0.1", 1, "there are: \u{201c}m\u{201d}"),
         ("[m]\n", "disable --method rsyncd --module m --ip 10.0.0.256", 2, "is not an IP address"),
         ("[m]\n", "disable --method rsyncd --module m", 2, "--ip names no address"),
-        ("[m]\n&include x\n", "disable --method rsyncd --module m --ip 10.0.0.1", 2, "file:2:1: &include"),
-        ("[m]\n&include x\n", "status --method rsyncd --module m", 2, "file:2:1: &include"),
+        (
+            "[m]\n&include x\n",
+            "disable --method rsyncd --module m --ip 10.0.0.1",
+            2,
+            "file:2:1: &include: x does ",
+        ),
+        (
+            "[m]\n&merge /none\n",
+            "status --method rsyncd --module m",
+            2,
+            "file:2:1: &merge: cannot read /none: ",
+        ),
         (
             "[m]\nhosts deny = 10.85.136.0/24\n",
             "enable --method rsyncd --module m --ip 10.85.136.181",

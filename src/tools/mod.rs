@@ -1,5 +1,5 @@
 //! One module per binary. A tool never imports another tool. What several of them do in the same way is here, in [`edit`],
-//! [`control`], [`hooks`] and [`lift`].
+//! [`control`], [`hooks`], [`lift`] and [`rsyncd_files`].
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,6 +24,7 @@ pub mod hooks;
 pub mod lift;
 pub mod port_registry;
 pub mod rsync_push;
+pub mod rsyncd_files;
 pub mod service_discovery;
 pub mod service_polling;
 

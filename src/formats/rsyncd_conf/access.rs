@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
+use super::Place;
 use crate::ip_range::IpRange;
 
 /// One pattern of a list.
@@ -13,8 +14,8 @@ use crate::ip_range::IpRange;
 pub struct Pattern {
     /// As it is written.
     pub text: Vec<u8>,
-    /// The line it begins on, from 1.
-    pub line: usize,
+    /// Where it begins.
+    pub place: Place,
     /// Which of the two lists it stands in.
     pub list: List,
     /// Whose assignment it stands in.
@@ -69,8 +70,8 @@ pub enum Meaning {
 /// A list that is set, even if only to separators.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostList {
-    /// The line of the assignment, from 1.
-    pub line: usize,
+    /// Where the assignment stands.
+    pub place: Place,
     /// The patterns.
     pub patterns: Vec<Pattern>,
 }
@@ -93,8 +94,8 @@ pub enum Verdict<'a> {
     AdmittedBy(&'a Pattern),
     /// It denies them.
     DeniedBy(&'a Pattern),
-    /// It denies them: the `hosts allow` of this line does not match, and there is no `hosts deny`.
-    NotAllowed(usize),
+    /// It denies them: the `hosts allow` of this place does not match, and there is no `hosts deny`.
+    NotAllowed(&'a Place),
     /// It admits some and denies others, because of this pattern.
     Partly(&'a Pattern),
     /// It depends on this pattern, which is not judged.
@@ -114,7 +115,7 @@ impl Access {
         let allowed = self.allow.as_ref().map_or(Found::No, |list| list.find(range));
         let rest = match (&self.allow, &self.deny) {
             // Without hosts deny, hosts allow denies whom it does not match.
-            (Some(allow), None) => Verdict::NotAllowed(allow.line),
+            (Some(allow), None) => Verdict::NotAllowed(&allow.place),
             (None, None) => Verdict::Admitted,
             (_, Some(deny)) => match deny.find(range) {
                 Found::All(pattern) => Verdict::DeniedBy(pattern),
@@ -249,16 +250,17 @@ mod tests {
     }
 
     fn list(list: List, patterns: &str) -> Option<HostList> {
+        let place = Place { file: std::path::Path::new("f").into(), line: 1 };
         let pattern = |text: &str| Pattern {
             text: text.as_bytes().to_vec(),
-            line: 1,
+            place: place.clone(),
             list,
             origin: Origin::Module,
             span: 0..0,
             meaning: meaning(text.as_bytes()),
         };
         let patterns: Vec<Pattern> = patterns.split_whitespace().map(pattern).collect();
-        (!patterns.is_empty()).then_some(HostList { line: 1, patterns })
+        (!patterns.is_empty()).then_some(HostList { place: place.clone(), patterns })
     }
 
     #[test]

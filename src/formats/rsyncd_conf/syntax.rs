@@ -1,7 +1,9 @@
 //! How the daemon cuts rsyncd.conf into lines, observed on rsync 3.5.0: a backslash at a line's end continues a module
-//! name or a parameter but never a remark, a carriage return is a blank, and a line without `=` is skipped.
+//! name, a parameter or a directive but never a remark, a carriage return is a blank, and a line without `=` is skipped.
 
 use std::ops::Range;
+use std::path::Path;
+use std::rc::Rc;
 
 use crate::formats::Refusal;
 
@@ -15,8 +17,10 @@ pub struct Char {
 }
 
 /// A line with those that continue it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Entry {
+    /// The file that it stands in.
+    pub file: Rc<Path>,
     /// The bytes, with the line end.
     pub span: Range<usize>,
     /// What it says.
@@ -26,16 +30,49 @@ pub struct Entry {
 }
 
 /// What an entry says.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Kind {
     /// `[NAME]`
     Header(Vec<u8>),
     /// `KEY = VALUE`; the key in lower case and without blanks, the value without those around it.
     Assignment(Vec<u8>, Vec<Char>),
+    /// `&include PATH` or `&merge PATH`; what the path leads to follows, between `Enter` and `Leave`.
+    Directive(Directive, Vec<u8>),
+    /// Here a file begins that a directive leads to; no text of its own.
+    Enter(Directive),
+    /// Here it ends.
+    Leave(Directive),
     /// Blank, or a remark.
     Remark,
     /// Skipped by the daemon, with a complaint in its log.
     Skipped,
+}
+
+/// How another file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Directive {
+    /// With globals that begin as they are and end with it; in front of its first header, and behind it, is the global part.
+    Include,
+    /// As if its text stood in place of the directive.
+    Merge,
+}
+
+impl Directive {
+    /// As it is written.
+    pub fn key(self) -> &'static str {
+        match self {
+            Directive::Include => "&include",
+            Directive::Merge => "&merge",
+        }
+    }
+
+    /// How the names end that it reads of a directory.
+    pub fn suffix(self) -> &'static [u8] {
+        match self {
+            Directive::Include => b".conf",
+            Directive::Merge => b".inc",
+        }
+    }
 }
 
 /// What comes behind an entry.
@@ -59,9 +96,15 @@ pub fn folded(name: &[u8]) -> Vec<u8> {
     name.iter().filter(|b| !is_space(**b)).map(u8::to_ascii_lowercase).collect()
 }
 
+/// Whether a file may have a directive; quick.
+pub fn may_direct(source: &[u8]) -> bool {
+    let begin = |line: &[u8]| line.iter().copied().find(|b| !is_space(*b) && *b != b'\\');
+    source.split(|b| *b == b'\n').any(|line| begin(line) == Some(b'&'))
+}
+
 /// The entries of a file; the first thing for which the daemon would not start, or that this program cannot judge,
 /// is a refusal.
-pub fn entries(source: &[u8]) -> Result<Vec<Entry>, Refusal> {
+pub fn entries(file: &Rc<Path>, source: &[u8]) -> Result<Vec<Entry>, Refusal> {
     if let Some(at) = source.iter().position(|b| *b == 0) {
         let instead = "remove it: the daemon reads no further";
         return Err(Refusal::at(source, at, "a zero byte", instead));
@@ -71,7 +114,7 @@ pub fn entries(source: &[u8]) -> Result<Vec<Entry>, Refusal> {
     while reader.at < source.len() {
         let start = reader.at;
         let (kind, end) = reader.entry()?;
-        entries.push(Entry { span: start..reader.at, kind, end });
+        entries.push(Entry { file: file.clone(), span: start..reader.at, kind, end });
     }
     Ok(entries)
 }
@@ -117,11 +160,7 @@ impl Reader<'_> {
         self.skip_while(|b| (is_space(b) && b != b'\n') || b == b'\\');
         match self.peek() {
             None | Some(b'\n' | b'#' | b';') => Ok((Kind::Remark, self.skip_line())),
-            Some(b'&') => Err(self.refusal(
-                self.at,
-                "&include and &merge are not read",
-                "its effect cannot be judged here; edit hosts deny by hand",
-            )),
+            Some(b'&') => self.directive(),
             Some(b'[') => self.header(),
             Some(_) => self.parameter(),
         }
@@ -183,6 +222,37 @@ impl Reader<'_> {
         Ok((Kind::Assignment(key, value), end))
     }
 
+    /// The name ends at the first blank; one `=` may follow.
+    fn directive(&mut self) -> Result<(Kind, End), Refusal> {
+        let start = self.at;
+        let mut name = Vec::new();
+        loop {
+            match self.peek() {
+                None => return Ok((Kind::Skipped, self.end_of_file(continuation(name.iter().copied())))),
+                Some(b' ' | b'\t' | b'=') => break,
+                Some(b'\n') => match continuation(name.iter().copied()) {
+                    Some(backslash) => name.truncate(backslash),
+                    None => return Ok((Kind::Skipped, self.skip_line())),
+                },
+                Some(byte) => name.push(byte),
+            }
+            self.at += 1;
+        }
+        let known = [Directive::Include, Directive::Merge];
+        let Some(directive) = known.into_iter().find(|d| name.eq_ignore_ascii_case(d.key().as_bytes()))
+        else {
+            let instead = "write &include PATH or &merge PATH: the daemon does not start with it";
+            return Err(self.refusal(start, "an unknown directive", instead));
+        };
+        self.skip_blanks();
+        if self.peek() == Some(b'=') {
+            self.at += 1;
+            self.skip_blanks();
+        }
+        let (path, end) = self.value();
+        Ok((Kind::Directive(directive, path.iter().map(|c| c.byte).collect()), end))
+    }
+
     fn value(&mut self) -> (Vec<Char>, End) {
         let mut value: Vec<Char> = Vec::new();
         let end = loop {
@@ -220,6 +290,10 @@ fn continuation(text: impl DoubleEndedIterator<Item = u8> + ExactSizeIterator) -
 mod tests {
     use super::*;
 
+    fn entries(source: &[u8]) -> Result<Vec<Entry>, Refusal> {
+        super::entries(&Path::new("f").into(), source)
+    }
+
     fn read(source: &[u8]) -> Vec<String> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let entries = entries(source).unwrap();
@@ -230,7 +304,8 @@ mod tests {
                 let value: Vec<u8> = value.iter().map(|c| c.byte).collect();
                 Some(format!("{}={}", text(key), text(&value)))
             }
-            Kind::Remark => None,
+            Kind::Directive(directive, path) => Some(format!("{directive:?} {}", text(path))),
+            Kind::Remark | Kind::Enter(_) | Kind::Leave(_) => None,
             Kind::Skipped => Some("skipped".to_owned()),
         });
         shown.collect()
@@ -258,6 +333,23 @@ mod tests {
     }
 
     #[test]
+    fn a_directive_takes_the_rest_of_its_line_for_the_path() {
+        for written in [
+            "&include /d/a b=c",
+            "  &INCLUDE \t /d/a b=c \r",
+            "&include=/d/a b=c",
+            "&include = /d/a b=c",
+            "\\&incl\\\nude\\\n /d/a\\\n b=c",
+        ] {
+            assert!(may_direct(written.as_bytes()));
+            assert_eq!(read(written.as_bytes()), ["Include /d/a b=c"], "{written}");
+        }
+        assert_eq!(read(b"&merge \"x\" # y\na=b"), ["Merge \"x\" # y", "a=b"]);
+        assert_eq!(read(b"&merge\na=b\n&include"), ["skipped", "a=b", "skipped"]);
+        assert!(!may_direct(b"# &include x\n[m] &include x\na=&b"));
+    }
+
+    #[test]
     fn a_line_without_an_equals_sign_is_skipped() {
         assert_eq!(read(b"junk\na=b\nc"), ["skipped", "a=b", "skipped"]);
         assert_eq!(read(b"junk\\\na=b\n"), ["junka=b"]);
@@ -276,7 +368,8 @@ mod tests {
     #[test]
     fn what_stops_the_daemon_or_cannot_be_judged_is_refused_with_its_place() {
         for (source, place) in [
-            (&b"a=b\n &include /etc/rsyncd.d\n"[..], "2:2: &include"),
+            (&b"a=b\n &includes /etc/rsyncd.d\n"[..], "2:2: an unknown directive"),
+            (b"& include /etc/rsyncd.d\n", "1:1: an unknown directive"),
             (b"[m", "1:1: a module name without ]"),
             (b"[m\n]", "1:1: a module name without ]"),
             (b"[ ]", "1:1: a module without a name"),

@@ -1,9 +1,13 @@
 //! Until when addresses are denied: a remark in the module's section, which the daemon skips and everybody can read:
 //! `# autoupdate-toggle: until 2026-11-26T20:00:00+08:00: 10.85.136.181,10.85.136.182`.
 
+use std::path::Path;
+use std::rc::Rc;
+
 use chrono::{DateTime, FixedOffset, SecondsFormat};
 
-use super::{GLOBAL, Kind, Problem, RsyncdConf, indent_of, syntax};
+use super::edit::indent_of;
+use super::{GLOBAL, Kind, Problem, RsyncdConf, syntax};
 use crate::ip_range::IpRange;
 
 const BEGIN: &str = "# autoupdate-toggle: until ";
@@ -24,16 +28,27 @@ pub struct Lifted {
     pub module: Vec<u8>,
     /// Whose denial was over.
     pub ranges: Vec<IpRange>,
+    /// The file that says so.
+    pub file: Rc<Path>,
     /// Whether it stays all the same: without it `hosts allow` alone would be in force, and admit nobody else.
     pub stays: bool,
 }
 
-/// Whether a file may say anything about an end; quick, for whoever looks every minute.
-pub fn is_mentioned(source: &[u8]) -> bool {
+/// Whether a file, or one that it includes, may say anything about an end; quick, for whoever looks every minute.
+pub fn may_be_mentioned(source: &[u8]) -> bool {
+    is_mentioned(source) || syntax::may_direct(source)
+}
+
+fn is_mentioned(source: &[u8]) -> bool {
     source.split(|b| *b == b'\n').any(|line| line.trim_ascii_start().starts_with(BEGIN.as_bytes()))
 }
 
 impl RsyncdConf {
+    /// Whether any of the files may say anything about an end.
+    pub fn mentions_an_end(&self) -> bool {
+        self.files().any(|(_, source)| is_mentioned(source))
+    }
+
     /// What ends by itself in a module.
     pub fn endings(&self, module: &[u8]) -> Result<Vec<Ending>, Problem> {
         self.check(module)?;
@@ -48,36 +63,51 @@ impl RsyncdConf {
         ranges: &[IpRange],
         until: DateTime<FixedOffset>,
     ) -> Result<(), Problem> {
-        self.forget_end(module, ranges)?;
+        self.edit(|conf| {
+            conf.forget(module, ranges)?;
+            conf.write_down(module, ranges, until)
+        })
+    }
+
+    fn write_down(
+        &mut self,
+        module: &[u8],
+        ranges: &[IpRange],
+        until: DateTime<FixedOffset>,
+    ) -> Result<(), Problem> {
         if ranges.is_empty() {
             return Ok(());
         }
         if let Some((index, same)) =
             self.remarks(module).into_iter().find(|(_, ending)| ending.until == until)
         {
-            self.rewrite(index, &Ending { until, ranges: [&same.ranges, ranges].concat() });
-            return Ok(());
+            return self.rewrite(index, &Ending { until, ranges: [&same.ranges, ranges].concat() });
         }
         let (Some(own), _) = self.assignments(module, b"hosts deny") else { return Ok(()) };
         let at = self.mark_above(own.entry).map_or(own.entry.span.start, |mark| mark.start);
-        let indent = indent_of(&self.source[own.entry.span.clone()]);
-        let line =
-            [indent, text(&Ending { until, ranges: ranges.to_vec() }).as_bytes(), self.line_end()].concat();
-        self.splice(at..at, &line);
-        Ok(())
+        let (file, indent) = (own.entry.file.clone(), indent_of(self.text(own.entry)));
+        let ending = text(&Ending { until, ranges: ranges.to_vec() });
+        let line = [indent, ending.as_bytes(), self.line_end(&file)].concat();
+        self.splice(&file, at..at, &line)
     }
 
     /// Removes what was written down about the end of these ranges: where they are denied, they stay so.
     pub fn forget_end(&mut self, module: &[u8], ranges: &[IpRange]) -> Result<(), Problem> {
+        self.edit(|conf| conf.forget(module, ranges))
+    }
+
+    pub(super) fn forget(&mut self, module: &[u8], ranges: &[IpRange]) -> Result<(), Problem> {
         self.check(module)?;
         // From the last one on, so that the places of the others stay.
         for (index, mut ending) in self.remarks(module).into_iter().rev() {
             let before = ending.ranges.len();
             ending.ranges.retain(|range| !ranges.contains(range));
             if ending.ranges.is_empty() {
-                self.remove_lines(self.entries()[index].span.clone());
+                let entry = &self.entries()[index];
+                let (file, span) = (entry.file.clone(), entry.span.clone());
+                self.remove_lines(&file, span)?;
             } else if ending.ranges.len() < before {
-                self.rewrite(index, &ending);
+                self.rewrite(index, &ending)?;
             }
         }
         Ok(())
@@ -85,7 +115,12 @@ impl RsyncdConf {
 
     /// Ends every denial whose end has come, in all modules.
     pub fn lift(&mut self, now: DateTime<FixedOffset>) -> Result<Vec<Lifted>, Problem> {
-        let entries = self.entries.as_ref().map_err(|refusal| Problem::Unreadable(refusal.clone()))?;
+        let before = self.files.clone();
+        self.lift_all(now).inspect_err(|_| self.restore(before))
+    }
+
+    fn lift_all(&mut self, now: DateTime<FixedOffset>) -> Result<Vec<Lifted>, Problem> {
+        let entries = self.entries.as_ref().map_err(Clone::clone)?;
         let mut modules: Vec<Vec<u8>> = Vec::new();
         for entry in entries {
             if let Kind::Header(name) = &entry.kind
@@ -97,20 +132,19 @@ impl RsyncdConf {
         }
         let mut lifted = Vec::new();
         for module in modules {
-            let endings = self.endings(&module)?;
-            let due = endings.into_iter().filter(|ending| ending.until <= now);
-            let ranges: Vec<IpRange> = due.flat_map(|ending| ending.ranges).collect();
-            if ranges.is_empty() {
-                continue;
-            }
-            let (before, access) = (self.source.clone(), self.access(&module)?);
+            let mut remarks = self.remarks(&module);
+            remarks.retain(|(_, ending)| ending.until <= now);
+            let Some((first, _)) = remarks.first() else { continue };
+            let file = self.entries()[*first].file.clone();
+            let ranges: Vec<IpRange> = remarks.into_iter().flat_map(|(_, ending)| ending.ranges).collect();
+            let (before, access) = (self.files.clone(), self.access(&module)?);
             self.allow_again(&module, &ranges)?;
             let stays =
                 access.allow.is_some() && access.deny.is_some() && self.access(&module)?.deny.is_none();
             if stays {
-                *self = RsyncdConf::parse(&before);
+                self.restore(before);
             }
-            lifted.push(Lifted { module, ranges, stays });
+            lifted.push(Lifted { module, ranges, file, stays });
         }
         Ok(lifted)
     }
@@ -120,18 +154,16 @@ impl RsyncdConf {
         let module = syntax::folded(module);
         let of_module = self.with_sections().enumerate().filter(|(_, (section, _))| **section == module);
         let remark = of_module.filter(|(_, (_, entry))| matches!(entry.kind, Kind::Remark));
-        remark
-            .filter_map(|(index, (_, entry))| Some((index, read(&self.source[entry.span.clone()])?)))
-            .collect()
+        remark.filter_map(|(index, (_, entry))| Some((index, read(self.text(entry))?))).collect()
     }
 
     /// Writes a remark anew, in its place.
-    fn rewrite(&mut self, index: usize, ending: &Ending) {
-        let span = self.entries()[index].span.clone();
-        let line = &self.source[span.clone()];
+    fn rewrite(&mut self, index: usize, ending: &Ending) -> Result<(), Problem> {
+        let entry = &self.entries()[index];
+        let (file, span, line) = (entry.file.clone(), entry.span.clone(), self.text(entry));
         let start = span.start + line.iter().take_while(|b| syntax::is_space(**b)).count();
         let end = span.end - line.iter().rev().take_while(|b| syntax::is_space(**b)).count();
-        self.splice(start..end, text(ending).as_bytes());
+        self.splice(&file, start..end, text(ending).as_bytes())
     }
 }
 
@@ -207,7 +239,8 @@ mod tests {
         let all = denied_until(&some, "10.0.0.2", 21);
         assert_eq!(edited(&all, |conf| assert_eq!(conf.lift(at(19)).unwrap(), [])), all);
         let lifted = edited(&all, |conf| {
-            let lifted = Lifted { module: b"m".to_vec(), ranges: ranges("10.0.0.1"), stays: false };
+            let (module, file) = (b"m".to_vec(), Path::new("rsyncd.conf").into());
+            let lifted = Lifted { module, ranges: ranges("10.0.0.1"), file, stays: false };
             assert_eq!(conf.lift(at(20)).unwrap(), [lifted]);
         });
         assert_eq!(lifted, denied_until(before, "10.0.0.2", 21));

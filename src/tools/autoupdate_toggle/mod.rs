@@ -1,11 +1,11 @@
 //! `autoupdate-toggle disable|enable|status`: turns automatic updates off and on (contract section 3).
 //!
-//! `--method rsyncd`, on the monitor: reads and writes the `hosts deny` of one module in /etc/rsyncd.conf. The daemon reads
-//! that file for every connection, so nothing is restarted. `--method crontab`, on a member: pauses and resumes the
-//! poller's one job in root's crontab, or another one. `status` writes nothing. With `--until` or `--for` the end is written
-//! into the file, too: a tick of `dispatch` carries it out, and on a member cron itself. After an edit the daemon is asked, as
-//! each of the members whose address is this host's own, and an answer that is not the file's is a failure. With `--dry-run`
-//! the edit is shown, and nobody is asked.
+//! `--method rsyncd`, on the monitor: reads and writes the `hosts deny` of one module in /etc/rsyncd.conf, or in the file which
+//! that includes and where the module stands, under the locks of both. The daemon reads them for every connection, so nothing
+//! is restarted. `--method crontab`, on a member: pauses and resumes the poller's one job in root's crontab, or another one.
+//! `status` writes nothing. With `--until` or `--for` the end is written into the file, too: a tick of `dispatch` carries it
+//! out, and on a member cron itself. After an edit the daemon is asked, as each of the members whose address is this host's
+//! own, and an answer that is not the file's is a failure. With `--dry-run` the edit is shown, and nobody is asked.
 //!
 //! `autoupdate-toggle daemon status|start|stop|restart`: the rsync daemon of a configuration. Reads its pid file and /proc,
 //! speaks to its port, signals no process that is not known to be that daemon, and removes a stale pid file.
@@ -17,12 +17,16 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::error::Result;
+use chrono::{DateTime, FixedOffset};
+
+use crate::error::{Error, Result};
+use crate::formats::rsyncd_conf::RsyncdConf;
 use crate::layout;
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::locks::{Lock, Wait};
 use crate::machine::{clock, terminal};
 use crate::tools::edit::{self, Mode};
+use crate::tools::rsyncd_files;
 
 mod cli;
 mod daemon;
@@ -30,8 +34,8 @@ mod decide;
 mod end;
 mod observe;
 
-use cli::{Cli, DaemonRequest, DaemonVerb, Request, Task, Verb};
-use decide::Observed;
+use cli::{Cli, DaemonRequest, DaemonVerb, Request, Task, Verb, Whose};
+use decide::{Edit, Observed, Site};
 use end::End;
 
 const PROGRAM: &str = "autoupdate-toggle";
@@ -62,30 +66,67 @@ fn run(cli: Cli) -> Result<()> {
 }
 
 fn updates(verb: Verb, end: Option<End>, request: &Request, wait: Wait, mode: Mode) -> Result<()> {
-    let file = &match request {
-        Request::Rsyncd { config, .. } => config.clone(),
-        Request::Crontab(whose) => observe::crontab(whose)?,
-    };
     let until = end.map(|end| end.resolve(&clock::now(), clock::at_wall_clock)).transpose()?;
-    let _lock = match (verb, mode) {
-        (Verb::Status, _) | (_, Mode::Show) => None,
-        (Verb::Disable | Verb::Enable, Mode::Write) => Some(lock(file, wait)?),
-    };
-    let mut observed = Observed { file, source: files::read(file, CONFIGURATION_LIMIT)?, now: clock::now() };
-    edit::apply(&decide::decide(&observed, verb, until, request)?, file, mode)?;
-    if mode == Mode::Show {
-        return Ok(());
-    }
-    if let (Verb::Disable | Verb::Enable, Request::Rsyncd { config, module, ranges, port }) = (verb, request)
-    {
-        let asked = DaemonRequest { config: config.clone(), pid_file: None, port: *port };
-        let seen = observe::seen(&observe::settings(&asked)?, module, ranges)?;
-        observed.source = files::read(file, CONFIGURATION_LIMIT)?;
-        for line in decide::effect(&observed, verb, module, ranges, &seen)? {
-            terminal::say(line);
+    let wait = (verb != Verb::Status && mode == Mode::Write).then_some(wait);
+    match request {
+        Request::Crontab(whose) => by_crontab(verb, until, whose, wait, mode),
+        Request::Rsyncd { config, module, ranges, port } => {
+            let decide = |conf: &RsyncdConf| {
+                let site = Site { conf, now: &clock::now(), module, ranges };
+                decide::by_rsyncd(&site, verb, until)
+            };
+            // Nobody else is to change what the daemon is asked about.
+            let _locks = by_rsyncd(config, &decide, wait, mode)?;
+            if wait.is_none() {
+                return Ok(());
+            }
+            let asked = DaemonRequest { config: config.clone(), pid_file: None, port: *port };
+            let seen = observe::seen(&observe::settings(&asked)?, module, ranges)?;
+            let site = Site { conf: &rsyncd_files::read(config)?, now: &clock::now(), module, ranges };
+            decide::effect::effect(&site, verb, &seen)?.into_iter().for_each(terminal::say);
+            Ok(())
         }
     }
-    Ok(())
+}
+
+/// Without `wait`, as everywhere below, nothing is written, and no lock is taken.
+fn by_crontab(
+    verb: Verb,
+    until: Option<DateTime<FixedOffset>>,
+    whose: &Whose,
+    wait: Option<Wait>,
+    mode: Mode,
+) -> Result<()> {
+    let file = &observe::crontab(whose)?;
+    let _lock = wait.map(|wait| lock(file, wait)).transpose()?;
+    let observed = Observed { file, source: files::read(file, CONFIGURATION_LIMIT)?, now: clock::now() };
+    edit::apply(&decide::by_crontab(&observed, verb, until)?, file, mode)
+}
+
+/// Returns the locks that it took.
+fn by_rsyncd(
+    config: &Path,
+    decide: &dyn Fn(&RsyncdConf) -> Result<Edit>,
+    wait: Option<Wait>,
+    mode: Mode,
+) -> Result<[Option<Lock>; 2]> {
+    let main = wait.map(|wait| lock(config, wait)).transpose()?;
+    let mut edit = decide(&rsyncd_files::read(config)?)?;
+    // An included file may be edited by way of another configuration, too. What was decided before it was locked counts no more.
+    let other = match wait {
+        Some(wait) if edit.file != config => {
+            let locked = edit.file;
+            let lock = lock(&locked, wait)?;
+            edit = decide(&rsyncd_files::read(config)?)?;
+            if edit.file != locked && edit.file != config {
+                return Err(Error::locked(format!("{}: somebody edits it; try again", config.display())));
+            }
+            Some(lock)
+        }
+        _ => None,
+    };
+    edit::apply(&edit.actions, &edit.file, mode)?;
+    Ok([main, other])
 }
 
 /// Takes the file's lock; no lock is left beside a file that is not there.

@@ -8,7 +8,7 @@ use crate::daemon_answer::Greeting;
 use crate::error::{Error, Result};
 use crate::ip_range::IpRange;
 use crate::layout::{CRONTABS, RSYNCD_CONF};
-use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind};
+use crate::machine::files::{self, Kind};
 use crate::machine::{environment, net, proc};
 use crate::process::Process;
 use crate::tools::autoupdate_toggle::cli::{DaemonRequest, Whose};
@@ -16,6 +16,7 @@ use crate::tools::autoupdate_toggle::decide::daemon::Facts;
 use crate::tools::autoupdate_toggle::decide::daemon::host::{self, Config, Content, Daemon, Found, Host};
 use crate::tools::autoupdate_toggle::decide::daemon::settings::{By, Settings};
 use crate::tools::autoupdate_toggle::decide::effect::Seen;
+use crate::tools::rsyncd_files;
 
 /// A conversation with a daemon on this host takes milliseconds, unless it asks a name server who we are.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -54,7 +55,7 @@ pub fn settings(request: &DaemonRequest) -> Result<Settings> {
     let config = environment::from_root(&request.config)?;
     let pid_file = request.pid_file.as_deref().map(environment::from_root).transpose()?;
     let request = DaemonRequest { config, pid_file, port: request.port };
-    let mut settings = Settings::read(&request, &files::read(&request.config, CONFIGURATION_LIMIT)?)?;
+    let mut settings = Settings::read(&request, &rsyncd_files::read(&request.config)?)?;
     settings.pid_file = environment::from_root(&settings.pid_file)?;
     Ok(settings)
 }

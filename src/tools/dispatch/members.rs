@@ -6,7 +6,6 @@ use crate::error::Result;
 use crate::formats::admitted::Admitted;
 use crate::formats::held::Held;
 use crate::formats::member_state::{self, MemberState};
-use crate::formats::rsyncd_conf::RsyncdConf;
 use crate::formats::rsyncd_conf::access::{Access, Verdict};
 use crate::formats::rsyncd_conf::until::Ending;
 use crate::ip_range::IpRange;
@@ -19,6 +18,7 @@ use crate::tools::dispatch::ask::{self, REPORT_LIMIT};
 use crate::tools::dispatch::decide::check::text_of;
 use crate::tools::dispatch::decide::verdict::{Hindrance, Live, MemberFacts};
 use crate::tools::dispatch::fleet::{Fleet, Probe};
+use crate::tools::rsyncd_files;
 use crate::version::Version;
 
 /// Every member of a list, in its order; their services are asked, all at once, where the list says so.
@@ -84,7 +84,7 @@ fn aged(service: &Service, path: &Path, limit: u64) -> Option<(Vec<u8>, Seconds)
 }
 
 /// Whom the monitor's daemon denies.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Denials {
     /// The lists of the module that members fetch from; `None` where nobody is denied, as far as can be read.
     access: Option<Access>,
@@ -94,32 +94,30 @@ pub struct Denials {
 impl Denials {
     /// Reads rsyncd.conf. One that is not there, not this user's to read, or cannot be judged denies nobody that we know of.
     pub fn read() -> Denials {
-        let file = environment::rsyncd_conf();
-        let source = files::read_if_exists(&file, CONFIGURATION_LIMIT).unwrap_or_else(|error| {
-            log::debug!("{error}");
-            None
-        });
-        let conf = RsyncdConf::parse(&source.unwrap_or_default());
+        let conf = match rsyncd_files::read(&environment::rsyncd_conf()) {
+            Ok(conf) => conf,
+            Err(error) => {
+                log::debug!("{error}");
+                return Denials::default();
+            }
+        };
         let module = SERVICE_MODULE.as_bytes();
-        let access = conf.access(module).map_err(|problem| log::debug!("{}", problem.in_file(&file, module)));
+        let access = conf.access(module).map_err(|problem| log::debug!("{}", problem.of_module(module)));
         Denials { access: access.ok(), endings: conf.endings(module).unwrap_or_default() }
     }
 
     /// Where a member is denied, if it is. A host name is not judged.
     pub fn of(&self, member: &Address) -> Option<Hindrance> {
         let range = IpRange::single(member.as_str().parse().ok()?);
-        let line = match self.access.as_ref()?.verdict(&range) {
-            Verdict::DeniedBy(pattern) => pattern.line,
-            Verdict::NotAllowed(line) => line,
+        let place = match self.access.as_ref()?.verdict(&range) {
+            Verdict::DeniedBy(pattern) => &pattern.place,
+            Verdict::NotAllowed(place) => place,
             Verdict::Admitted | Verdict::AdmittedBy(_) | Verdict::Partly(_) | Verdict::NotJudged(_) => {
                 return None;
             }
         };
         let ending =
             self.endings.iter().find(|ending| ending.ranges.iter().any(|denied| denied.covers(&range)));
-        Some(Hindrance::Denied {
-            place: format!("{}:{line}", environment::rsyncd_conf().display()),
-            until: ending.map(|ending| ending.until),
-        })
+        Some(Hindrance::Denied { place: place.to_string(), until: ending.map(|ending| ending.until) })
     }
 }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use crate::daemon_answer::{Answer, Greeting};
 use crate::error::{Error, Result};
-use crate::formats::rsyncd_conf::RsyncdConf;
 use crate::formats::rsyncd_conf::access::Verdict;
 use crate::ip_range::IpRange;
 use crate::names::shown;
@@ -25,7 +24,7 @@ pub struct Seen {
     pub answers: Vec<(IpRange, Answer)>,
 }
 
-/// The lines for the operator; the site's file is the one that was written.
+/// The lines for the operator; the site's configuration is as it was read after the edit.
 ///
 /// Fails when the daemon does something else than the file says, or reads another file.
 pub fn effect(site: &Site, verb: Verb, seen: &Seen) -> Result<Vec<String>> {
@@ -48,10 +47,10 @@ pub fn effect(site: &Site, verb: Verb, seen: &Seen) -> Result<Vec<String>> {
             "{}: the daemon on port {port} does not read this file: {}; name that file with --config, or start the daemon \
              with this one",
             site.file(),
-            reads(daemon, site.observed.file)
+            reads(daemon, site.conf.file())
         )));
     }
-    let hides = RsyncdConf::parse(&site.observed.source).hides(site.module);
+    let hides = site.conf.hides(site.module);
     let mut lines = Vec::new();
     let mut at_the_daemon = Vec::new();
     let mut by_the_rules = Vec::new();
@@ -78,7 +77,7 @@ pub fn effect(site: &Site, verb: Verb, seen: &Seen) -> Result<Vec<String>> {
     if !by_the_rules.is_empty() {
         let note = match &seen.daemon {
             Some(daemon) if daemon.config == Config::NotNamed => {
-                format!("; {}", reads(daemon, site.observed.file))
+                format!("; {}", reads(daemon, site.conf.file()))
             }
             _ => String::new(),
         };
@@ -101,7 +100,7 @@ fn contradiction(site: &Site, seen: &Seen, range: &IpRange, answer: &Answer) -> 
         }
         Answer::Denied | Answer::Unclear(_) => "is still denied",
     };
-    let access = RsyncdConf::parse(&site.observed.source).access(site.module).ok();
+    let access = site.conf.access(site.module).ok();
     let rule = access.as_ref().map(|access| access.verdict(range));
     if let Some(Verdict::NotJudged(pattern)) = rule {
         return Error::failed(format!(
@@ -123,7 +122,7 @@ fn cause(site: &Site, seen: &Seen) -> String {
             daemon.process.shown(),
             site.file()
         ),
-        Some(daemon) => format!("{}; name that file with --config", reads(daemon, site.observed.file)),
+        Some(daemon) => format!("{}; name that file with --config", reads(daemon, site.conf.file())),
         None => "it reads another configuration; see the command line of that process (ss -ltnp)".to_owned(),
     }
 }
@@ -133,9 +132,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::formats::rsyncd_conf::RsyncdConf;
+    use crate::formats::rsyncd_conf::include::Found;
     use crate::process::{Process, ProcessId};
     use crate::time::LocalTime;
-    use crate::tools::autoupdate_toggle::decide::Observed;
 
     fn daemon(config: Config) -> Option<Daemon> {
         let process = Process {
@@ -154,7 +154,8 @@ mod tests {
         answers: &[Answer],
     ) -> std::result::Result<Vec<String>, String> {
         let now = LocalTime { instant: chrono::DateTime::default(), zone: "UTC".to_owned() };
-        let observed = Observed { file: Path::new("f"), source: source.as_bytes().to_vec(), now };
+        let look = &mut |_: &Path| Found::Nothing(String::new());
+        let conf = RsyncdConf::read(Path::new("f"), source.as_bytes(), look);
         let ranges = ["10.0.0.1", "10.0.0.2"].map(|text| IpRange::parse(text.as_bytes()).unwrap());
         let seen = Seen {
             at: "127.0.0.1:873".parse().unwrap(),
@@ -162,7 +163,7 @@ mod tests {
             daemon,
             answers: ranges.into_iter().zip(answers.iter().cloned()).collect(),
         };
-        let site = Site { observed: &observed, module: b"m", ranges: &ranges };
+        let site = Site { conf: &conf, now: &now, module: b"m", ranges: &ranges };
         effect(&site, Verb::Disable, &seen).map_err(|e| e.to_string())
     }
 

@@ -1,34 +1,47 @@
 //! The `hosts deny` of one module.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, FixedOffset};
 
 use crate::error::{Error, Result};
-use crate::formats::rsyncd_conf::RsyncdConf;
 use crate::formats::rsyncd_conf::access::{Access, HostList, List, Meaning, Origin, Pattern, Verdict};
 use crate::formats::rsyncd_conf::until::Ending;
+use crate::formats::rsyncd_conf::{Problem, RsyncdConf};
 use crate::ip_range::IpRange;
 use crate::layout::RSYNCD_CONF;
 use crate::names::shown;
-use crate::tools::autoupdate_toggle::decide::{Action, Observed};
+use crate::time::LocalTime;
+use crate::tools::autoupdate_toggle::decide;
+use crate::tools::edit::Action;
 
-/// One module of one file, and whom the request is about.
+/// One module of one configuration, and whom the request is about.
 #[derive(Debug)]
 pub struct Site<'a> {
-    /// The file.
-    pub observed: &'a Observed<'a>,
+    /// The configuration.
+    pub conf: &'a RsyncdConf,
+    /// Local time.
+    pub now: &'a LocalTime,
     /// The module.
     pub module: &'a [u8],
     /// The addresses.
     pub ranges: &'a [IpRange],
 }
 
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The file that is edited.
+    pub file: PathBuf,
+    /// The steps.
+    pub actions: Vec<Action>,
+}
+
 impl Site<'_> {
     /// Denies the addresses, until a time if one is given. A denial without an end stays one. Fails, and nothing is to be
     /// done, when one of them would still be admitted.
-    pub fn disable(&self, until: Option<DateTime<FixedOffset>>) -> Result<Vec<Action>> {
-        let mut conf = RsyncdConf::parse(&self.observed.source);
+    pub fn disable(&self, until: Option<DateTime<FixedOffset>>) -> Result<Edit> {
+        let mut conf = self.conf.clone();
         let before = self.access(&conf)?;
         let endings = self.endings(&conf)?;
         let mut notes = Vec::new();
@@ -49,10 +62,9 @@ impl Site<'_> {
                     let end = until.map_or("", |_| ", and without an end: enable it first to give it one");
                     notes.push(format!("{range} is denied already ({}){end}", self.by(pattern)));
                 }
-                Verdict::NotAllowed(line) => notes.push(format!(
-                    "{range} is denied already (not in the hosts allow of {})",
-                    self.place(line)
-                )),
+                Verdict::NotAllowed(place) => {
+                    notes.push(format!("{range} is denied already (not in the hosts allow of {place})"));
+                }
                 Verdict::NotJudged(_) if is_listed(&before, range) => {
                     notes.push(format!("{range} is denied already"));
                 }
@@ -77,26 +89,26 @@ impl Site<'_> {
                 _ => return Err(Error::failed(format!("{}: {range} would still be admitted", self.file()))),
             }
         }
-        if until.is_some() && self.observed.file != Path::new(RSYNCD_CONF) {
-            notes.push("dispatch ends it where RSYNCD_CONF names this file in its crontab".to_owned());
+        if until.is_some() && self.conf.file() != Path::new(RSYNCD_CONF) {
+            notes.push(format!("dispatch ends it where RSYNCD_CONF names {} in its crontab", self.file()));
         }
         let done = match until {
-            Some(until) => format!("denied until {} local time", self.observed.shown(until)),
+            Some(until) => format!("denied until {} local time", decide::shown(until, self.now)),
             None => "denied".to_owned(),
         };
-        Ok(self.outcome(&conf, &done, &changed, notes))
+        self.outcome(&conf, &done, &changed, notes)
     }
 
     /// Takes the addresses out of `hosts deny`. Fails, and nothing is to be done, when one of them would still be denied.
-    pub fn enable(&self) -> Result<Vec<Action>> {
-        let mut conf = RsyncdConf::parse(&self.observed.source);
+    pub fn enable(&self) -> Result<Edit> {
+        let mut conf = self.conf.clone();
         let before = self.access(&conf)?;
         let listed: Vec<IpRange> =
             self.ranges.iter().filter(|range| is_listed(&before, range)).copied().collect();
         conf.allow_again(self.module, &listed).map_err(|problem| self.problem(&problem))?;
         let after = self.access(&conf)?;
         if let (Some(allow), Some(deny), None) = (&after.allow, &before.deny, &after.deny) {
-            let (deny, allow) = (self.place(deny.line), self.place(allow.line));
+            let (deny, allow) = (&deny.place, &allow.place);
             return Err(Error::failed(format!(
                 "{deny}: without its last address this hosts deny is empty, and the hosts allow of {allow} then denies \
                  every host that it does not name; add the address to hosts allow"
@@ -110,27 +122,26 @@ impl Site<'_> {
                 Verdict::DeniedBy(pattern) | Verdict::Partly(pattern) => {
                     return Err(self.still_denied(range, pattern));
                 }
-                Verdict::NotAllowed(line) => {
+                Verdict::NotAllowed(place) => {
                     return Err(Error::failed(format!(
-                        "{}: {range} is denied because this hosts allow does not name it; add it there",
-                        self.place(line)
+                        "{place}: {range} is denied because this hosts allow does not name it; add it there"
                     )));
                 }
                 Verdict::NotJudged(pattern) => notes.push(self.doubt(range, pattern)),
             }
         }
-        Ok(self.outcome(&conf, "allowed again", &listed, notes))
+        self.outcome(&conf, "allowed again", &listed, notes)
     }
 
     /// Says what the daemon does with the addresses; without addresses, whom it denies.
-    pub fn status(&self) -> Result<Vec<Action>> {
-        let conf = RsyncdConf::parse(&self.observed.source);
-        let (access, endings) = (self.access(&conf)?, self.endings(&conf)?);
+    pub fn status(&self) -> Result<Edit> {
+        let (access, endings) = (self.access(self.conf)?, self.endings(self.conf)?);
         let lines = match self.ranges {
             [] => self.lists(&access, &endings),
             _ => self.verdicts(&access, &endings),
         };
-        Ok(lines.into_iter().map(Action::Say).collect())
+        let actions = lines.into_iter().map(Action::Say).collect();
+        Ok(Edit { file: self.conf.file().to_path_buf(), actions })
     }
 
     fn verdicts(&self, access: &Access, endings: &[Ending]) -> Vec<String> {
@@ -140,8 +151,8 @@ impl Site<'_> {
             Verdict::DeniedBy(pattern) => {
                 format!("{range}: disabled{} ({})", self.end(endings, pattern), self.by(pattern))
             }
-            Verdict::NotAllowed(line) => {
-                format!("{range}: disabled (not in the hosts allow of {})", self.place(line))
+            Verdict::NotAllowed(place) => {
+                format!("{range}: disabled (not in the hosts allow of {place})")
             }
             Verdict::Partly(pattern) => format!("{range}: enabled in part ({})", self.by(pattern)),
             Verdict::NotJudged(pattern) => format!("{range}: not judged ({})", self.by(pattern)),
@@ -155,12 +166,9 @@ impl Site<'_> {
         let Some(end) = end_of(endings, &range).filter(|_| pattern.list == List::Deny) else {
             return String::new();
         };
-        let over = if end <= self.observed.now.instant {
-            ", which is over: the next tick of dispatch admits it"
-        } else {
-            ""
-        };
-        format!(" until {} local time{over}", self.observed.shown(end))
+        let over =
+            if end <= self.now.instant { ", which is over: the next tick of dispatch admits it" } else { "" };
+        format!(" until {} local time{over}", decide::shown(end, self.now))
     }
 
     fn endings(&self, conf: &RsyncdConf) -> Result<Vec<Ending>> {
@@ -185,7 +193,7 @@ impl Site<'_> {
         lines.extend(deny.iter().map(show("denied:")));
         match (&access.allow, &access.deny) {
             (Some(allow), None) => {
-                let place = self.place(allow.line);
+                let place = &allow.place;
                 lines.push(format!("denied: every other host ({place}: hosts allow without a hosts deny)"));
             }
             _ if deny.is_empty() => {
@@ -201,33 +209,39 @@ impl Site<'_> {
         conf.access(self.module).map_err(|problem| self.problem(&problem))
     }
 
-    /// The file is replaced if it changed, and the operator reads one line.
-    fn outcome(&self, conf: &RsyncdConf, done: &str, ranges: &[IpRange], notes: Vec<String>) -> Vec<Action> {
-        let mut actions = Vec::new();
-        let mut parts = Vec::new();
-        if conf.render() == self.observed.source {
-            parts.extend(notes);
-            parts.push("nothing was changed".to_owned());
-        } else {
-            actions.push(Action::Replace(conf.render().to_vec()));
-            let ranges = ranges.iter().map(IpRange::to_string).collect::<Vec<_>>().join(", ");
-            parts.push(format!("{done} in module {}: {ranges}", shown(self.module)));
-            parts.extend(notes);
-            parts.push("the daemon needs no restart".to_owned());
-        }
-        actions.push(Action::Say(format!("{}: {}", self.file(), parts.join("; "))));
-        actions
+    /// The file that changed is replaced, and the operator reads one line.
+    fn outcome(&self, conf: &RsyncdConf, done: &str, ranges: &[IpRange], notes: Vec<String>) -> Result<Edit> {
+        let (file, actions, parts) = match &conf.changed_since(self.conf)[..] {
+            [] => (self.conf.file(), None, [notes, vec!["nothing was changed".to_owned()]].concat()),
+            [(file, bytes)] => {
+                let ranges = ranges.iter().map(IpRange::to_string).collect::<Vec<_>>().join(", ");
+                let done = format!("{done} in module {}: {ranges}", shown(self.module));
+                let parts = [vec![done], notes, vec!["the daemon needs no restart".to_owned()]].concat();
+                (*file, Some(Action::Replace(bytes.to_vec())), parts)
+            }
+            [(one, _), (other, _), ..] => {
+                return Err(Error::failed(format!(
+                    "{}: the denials of module {} and the remarks about their end stand in two files, this one and {}; put \
+                     them into one",
+                    one.display(),
+                    shown(self.module),
+                    other.display()
+                )));
+            }
+        };
+        let said = Action::Say(format!("{}: {}", file.display(), parts.join("; ")));
+        Ok(Edit { file: file.to_path_buf(), actions: actions.into_iter().chain([said]).collect() })
     }
 
-    fn problem(&self, problem: &crate::formats::rsyncd_conf::Problem) -> Error {
-        problem.in_file(self.observed.file, self.module)
+    fn problem(&self, problem: &Problem) -> Error {
+        problem.of_module(self.module)
     }
 
     fn allow_wins(&self, range: &IpRange, pattern: &Pattern) -> Error {
         Error::failed(format!(
             "{}: hosts allow has {}, which wins over hosts deny, so denying {range} would have no effect; take it out of \
              hosts allow first",
-            self.place(pattern.line),
+            pattern.place,
             text(pattern),
         ))
     }
@@ -236,13 +250,13 @@ impl Site<'_> {
         Error::failed(format!(
             "{}: hosts allow names hosts ({}) and there is no hosts deny: adding one for {range} would admit every \
              other host; edit this hosts allow by hand",
-            self.place(pattern.line),
+            pattern.place,
             text(pattern),
         ))
     }
 
     fn still_denied(&self, range: &IpRange, pattern: &Pattern) -> Error {
-        let (place, text) = (self.place(pattern.line), text(pattern));
+        let (place, text) = (&pattern.place, text(pattern));
         Error::failed(match (pattern.list, pattern.origin) {
             (List::Allow, _) => {
                 format!("{place}: hosts allow has {text}, but not all of {range}; add the rest")
@@ -268,20 +282,16 @@ impl Site<'_> {
     }
 
     fn by_line(&self, pattern: &Pattern) -> String {
-        let place = self.place(pattern.line);
+        let place = &pattern.place;
         match pattern.origin {
-            Origin::Module => place,
+            Origin::Module => place.to_string(),
             Origin::Global => format!("{place}, global"),
         }
     }
 
-    fn place(&self, line: usize) -> String {
-        format!("{}:{line}", self.file())
-    }
-
-    /// The file, as messages name it.
+    /// The configuration's main file, as messages name it.
     pub fn file(&self) -> String {
-        self.observed.file.display().to_string()
+        self.conf.file().display().to_string()
     }
 }
 
@@ -308,9 +318,8 @@ fn text(pattern: &Pattern) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::LocalTime;
-    use crate::tools::autoupdate_toggle::cli::{Request, Verb};
-    use crate::tools::autoupdate_toggle::decide::decide;
+    use crate::formats::rsyncd_conf::include::Found;
+    use crate::tools::autoupdate_toggle::cli::Verb;
 
     fn run(source: &str, ips: &str, verb: Verb) -> Result<Vec<Action>> {
         run_until(source, ips, verb, None)
@@ -323,11 +332,17 @@ mod tests {
         until: Option<DateTime<FixedOffset>>,
     ) -> Result<Vec<Action>> {
         let now = LocalTime { instant: chrono::DateTime::default(), zone: "UTC".to_owned() };
-        let observed = Observed { file: Path::new("f"), source: source.as_bytes().to_vec(), now };
+        let conf = RsyncdConf::read(Path::new("f"), source.as_bytes(), &mut |path| match path.to_str() {
+            Some("/d") => Found::Directory(vec!["m.conf".into()]),
+            Some("/d/m.conf") => Found::File(b"hosts allow = 10.9.9.9\n[m]\npath = x\n".to_vec()),
+            _ => Found::Nothing("no such file".to_owned()),
+        });
         let words = ips.split(',').filter(|word| !word.is_empty());
-        let ranges = words.map(|word| IpRange::parse(word.as_bytes()).unwrap()).collect();
-        let request = Request::Rsyncd { config: "f".into(), module: b"m".to_vec(), ranges, port: None };
-        decide(&observed, verb, until, &request)
+        let ranges: Vec<IpRange> = words.map(|word| IpRange::parse(word.as_bytes()).unwrap()).collect();
+        let site = Site { conf: &conf, now: &now, module: b"m", ranges: &ranges };
+        let edit = decide::by_rsyncd(&site, verb, until)?;
+        assert_eq!(edit.file, Path::new("f"));
+        Ok(edit.actions)
     }
 
     fn disable(source: &str, ips: &str) -> Result<Vec<Action>> {
@@ -423,7 +438,7 @@ mod tests {
             once[1],
             "f: denied until 1970-01-01 20:00 local time in module \u{201c}m\u{201d}: 10.0.0.1; 10.0.0.9 is denied \
              already (10.0.0.9 in the hosts deny of f:2), and without an end: enable it first to give it one; dispatch ends \
-             it where RSYNCD_CONF names this file in its crontab; the daemon needs no restart"
+             it where RSYNCD_CONF names f in its crontab; the daemon needs no restart"
         );
         assert_eq!(steps(&once[0], "10.0.0.1", hour(21)).next(), Some(both(&remark("21"))));
         let without: Vec<String> = steps(&once[0], "10.0.0.1", None).collect();
@@ -474,6 +489,13 @@ mod tests {
         assert_eq!(
             status("[m]\nhosts allow=::1\n", "")[1..],
             ["denied: every other host (f:2: hosts allow without a hosts deny)"]
+        );
+        assert_eq!(
+            status("&include /d\n", ""),
+            [
+                "allowed before all: 10.9.9.9 (/d/m.conf:1, global)",
+                "denied: every other host (/d/m.conf:1: hosts allow without a hosts deny)"
+            ]
         );
         assert_eq!(status("[m]\n", ""), ["f: no address is denied in module \u{201c}m\u{201d}"]);
         assert_eq!(

@@ -259,6 +259,7 @@ impl Facts {
 mod tests {
     use super::host::Config;
     use super::*;
+    use crate::formats::rsyncd_conf::RsyncdConf;
     use crate::time::LocalTime;
     use crate::tools::autoupdate_toggle::cli::DaemonRequest;
 
@@ -279,7 +280,7 @@ mod tests {
         let content = Content::read(pid_file);
         let named = content.pid().and_then(|pid| daemons.iter().find(|d| d.process.id.pid == pid));
         Facts {
-            settings: Settings::read(&request, b"pid file = /p\n[m]\n").unwrap(),
+            settings: Settings::read(&request, &RsyncdConf::parse(b"pid file = /p\n[m]\n")).unwrap(),
             host: Host {
                 named: named.map(|daemon| daemon.process.clone()),
                 pid_file: content,
