@@ -191,6 +191,21 @@ impl Service {
         self.dir.join(".rollout")
     }
 
+    /// The versions that were marked bad, a file each.
+    pub fn bad(&self) -> PathBuf {
+        self.dir.join(".bad")
+    }
+
+    /// Who marked a version bad, when and why.
+    pub fn bad_version(&self, version: &Version) -> PathBuf {
+        self.bad().join(version)
+    }
+
+    /// The version that is kept whatever is pushed, and who pinned it.
+    pub fn pin(&self) -> PathBuf {
+        self.dir.join(".pinned")
+    }
+
     /// The lock of the model.
     pub fn lock(&self) -> PathBuf {
         self.dir.join(".dispatch.lock")

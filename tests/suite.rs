@@ -39,6 +39,7 @@ mod port_registry;
 mod processes;
 mod races;
 mod retention;
+mod rollback;
 mod scripts;
 mod service_conf_check;
 mod shells;

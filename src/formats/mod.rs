@@ -19,6 +19,7 @@ pub mod env_file;
 pub mod env_sh;
 pub mod held;
 pub mod manifest;
+pub mod mark;
 pub mod member_state;
 pub mod port_table;
 pub mod rollout;

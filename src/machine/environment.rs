@@ -87,12 +87,15 @@ pub fn user_name() -> String {
     }
 }
 
-/// Who gave a command, as a note about it says: `USER@HOST`; whoever became root by sudo is who they were.
+/// Who is at work, as `user@host`: the person behind sudo, otherwise the one who logged in, otherwise the process's user. One
+/// word without control characters, whatever the environment holds.
 pub fn operator() -> String {
-    let known = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    let user = known.filter(|name| !name.is_empty()).unwrap_or_else(user_name);
-    let host = nix::unistd::gethostname().unwrap_or_default();
-    format!("{user}@{}", host.to_string_lossy())
+    let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(said).unwrap_or_else(user_name);
+    let host =
+        nix::unistd::gethostname().map_or_else(|_| "?".into(), |name| name.to_string_lossy().into_owned());
+    let word = |text: String| text.replace(|c: char| c.is_whitespace() || c.is_control(), "_");
+    format!("{}@{}", word(user), word(host))
 }
 
 /// The first address of this host that others can reach: not of a loopback interface (a virtual address of a load balancer

@@ -220,6 +220,57 @@ fn two_models(world: &World) {
     world.directory(format!("{service}/plugin"));
 }
 
+/// Two instances on a version of a script that is in flight, and the one before.
+fn in_flight(world: &World) {
+    world.registered();
+    world.member_list("127.0.0.11");
+    world.published("20170101000000");
+    world.published(V);
+    world.service_conf("config_2", announced(&SERVICE_CONF.replace("17019", "17020"), V));
+    world.uploaded(&format!("{V}\n"));
+    world.write(service!("status"), format!("{V}\n"));
+    world.write(service!(".admitted"), format!("{V}\n127.0.0.11\n"));
+}
+
+/// `dispatch --rollback`.
+pub const ROLLBACK: Case = Case {
+    name: "dispatch --rollback",
+    run: Run::Tool(
+        Tool::Dispatch,
+        Side::BINARY,
+        &["--rollback", MODEL, "--to", "20170101000000", "--why", "it answers nothing"],
+    ),
+    given: in_flight,
+    files: &[
+        service!("config_1/service.conf"),
+        service!("config_2/service.conf"),
+        service!("status"),
+        service!(".bad/20180413192258"),
+        upload!("success"),
+    ],
+    directories: &[service!("plugin/20180413192258"), service!("plugin/20170101000000")],
+    announces: &[
+        (service!("config_1/service.conf"), &[service!(".bad"), service!("status")]),
+        (upload!("success"), &[service!("config_1"), service!("config_2"), service!(".bad")]),
+    ],
+    ..NOTHING
+};
+
+/// `dispatch --pin`.
+pub const PIN: Case = Case {
+    name: "dispatch --pin",
+    run: Run::Tool(Tool::Dispatch, Side::BINARY, &["--pin", "20170101000000", MODEL]),
+    files: &[
+        service!("config_1/service.conf"),
+        service!("config_2/service.conf"),
+        service!("status"),
+        service!(".pinned"),
+        upload!("success"),
+    ],
+    announces: &[(service!("config_1/service.conf"), &[service!(".pinned"), service!("status")])],
+    ..ROLLBACK
+};
+
 const REGISTRY: &str = "monitor/scripts/dispatch/bin/dispatchserver.sh";
 
 /// `dispatch --all`.
@@ -400,7 +451,7 @@ pub const RESUME: Case = Case {
 
 /// Every case, by what runs.
 pub const ALL: [&[Case]; 6] = [
-    &[DISPATCH, DISPATCH_TO_THE_END, DISPATCH_AFTER_A_SCRIPT],
+    &[DISPATCH, DISPATCH_TO_THE_END, DISPATCH_AFTER_A_SCRIPT, ROLLBACK, PIN],
     &[REGISTRY_TICK],
     &[PUSH, PUSH_FROM_THE_NEWER_LAYOUT],
     &[ADD],

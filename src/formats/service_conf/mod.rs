@@ -57,6 +57,27 @@ pub fn announce(source: &[u8], announcement: &Announcement) -> Result<Vec<u8>, M
     Ok(text)
 }
 
+/// What a service.conf announces, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announced<'a> {
+    /// The value of `moduleversion`.
+    pub version: &'a [u8],
+    /// Where members keep the versions.
+    pub prefix: &'a [u8],
+    /// The library's file name.
+    pub so_name: &'a [u8],
+}
+
+/// What a service.conf announces, where its `modulepath` is `PREFIX/VERSION/lib/SONAME`, as a publication writes it.
+pub fn announced(source: &[u8]) -> Option<Announced<'_>> {
+    let version = value(source, "moduleversion")?;
+    let path = value(source, "modulepath")?;
+    let so_name = path.rsplit(|b| *b == b'/').next()?;
+    let prefix =
+        path.strip_suffix(so_name)?.strip_suffix(b"/lib/")?.strip_suffix(version)?.strip_suffix(b"/")?;
+    Some(Announced { version, prefix, so_name })
+}
+
 /// Whether a service.conf announces this already.
 pub fn announces(source: &[u8], announcement: &Announcement) -> bool {
     announce(source, announcement).is_ok_and(|announced| announced == source)
@@ -195,7 +216,7 @@ mod tests {
         }
     }
 
-    fn announced(source: &str) -> String {
+    fn announced_text(source: &str) -> String {
         String::from_utf8(announce(source.as_bytes(), &announcement()).unwrap()).unwrap()
     }
 
@@ -216,7 +237,7 @@ mod tests {
                 "modulepath=/p/V/lib/m.so\n# modulepath=/p/V/lib/m.so c\nold_modulepath=/p/V/lib/m.so",
             ),
         ] {
-            assert_eq!(announced(&format!("{REST}{before}")), format!("{REST_ANNOUNCED}{after}"));
+            assert_eq!(announced_text(&format!("{REST}{before}")), format!("{REST_ANNOUNCED}{after}"));
         }
     }
 
@@ -234,7 +255,7 @@ mod tests {
                 "modulepath = /p/V/lib/m.so # was modulepath=/p/V/lib/m.so",
             ),
         ] {
-            assert_eq!(announced(&format!("{REST}{before}")), format!("{REST_ANNOUNCED}{after}"));
+            assert_eq!(announced_text(&format!("{REST}{before}")), format!("{REST_ANNOUNCED}{after}"));
         }
     }
 
@@ -243,7 +264,7 @@ mod tests {
         let source = "[other]\nmodulepath = a\n[module]\nmodulepath = b\n[more]\nmodulepath = c\n";
         let expected =
             "[other]\nmodulepath = a\n[module]\nmodulepath = /p/V/lib/m.so\n[more]\nmodulepath = c\n";
-        assert_eq!(announced(&format!("{source}{REST}")), format!("{expected}{REST_ANNOUNCED}"));
+        assert_eq!(announced_text(&format!("{source}{REST}")), format!("{expected}{REST_ANNOUNCED}"));
     }
 
     #[test]
@@ -267,15 +288,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_announced_is_taken_apart_where_a_publication_wrote_it() {
+        let source = announced_text("moduleversion=\nmodulepath = x # y\nmoduleconfig=\n");
+        let expected = Announced { version: b"V", prefix: b"/p", so_name: b"m.so" };
+        assert_eq!(super::announced(source.as_bytes()), Some(expected));
+        for other in ["V/lib/m.so", "/p/W/lib/m.so", "/p/V/m.so", "/p/xV/lib/m.so", ""] {
+            let source = source.replace("/p/V/lib/m.so", other);
+            assert_eq!(super::announced(source.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
     fn an_announced_version_is_read_back_and_announcing_it_again_changes_nothing() {
         for source in [
             "moduleversion = 1\nmodulepath=2\nmoduleconfig =\n",
             "moduleversion=\nmodulepath= x # y\nmoduleconfig=\n",
         ] {
-            let once = announced(source);
+            let once = announced_text(source);
             assert_eq!(value(once.as_bytes(), "moduleversion"), Some(&b"V"[..]));
             assert_eq!(value(once.as_bytes(), "modulepath"), Some(&b"/p/V/lib/m.so"[..]));
-            assert_eq!(announced(&once), once);
+            assert_eq!(announced_text(&once), once);
         }
     }
 }

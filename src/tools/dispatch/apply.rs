@@ -18,18 +18,20 @@ pub type Say<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
 
 /// Whether the plan goes on after an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+pub enum Next {
+    /// It does.
     GoOn,
     /// A script began an upgrade meanwhile: it is its upgrade now.
     Yield,
 }
 
-/// Carries a plan out. A failure in its first part is taken back; one in its second is left for the next tick.
-pub fn apply(plan: &Plan, site: &Site, entries: &[Entry], say: Say) -> Result<()> {
+/// Carries a plan out. A failure in its first part is taken back; one in its second is left for the next tick. Returns whether
+/// all of it was done.
+pub fn apply(plan: &Plan, site: &Site, entries: &[Entry], say: Say) -> Result<Next> {
     for action in &plan.prepare {
         match act(action, site, entries, say) {
             Ok(Next::GoOn) => {}
-            Ok(Next::Yield) => return Ok(()),
+            Ok(Next::Yield) => return Ok(Next::Yield),
             Err(error) => {
                 for action in &plan.undo {
                     // The first error is the one to show; what is left over is found by the next tick.
@@ -43,10 +45,10 @@ pub fn apply(plan: &Plan, site: &Site, entries: &[Entry], say: Say) -> Result<()
     }
     for action in &plan.commit {
         if act(action, site, entries, say)? == Next::Yield {
-            break;
+            return Ok(Next::Yield);
         }
     }
-    Ok(())
+    Ok(Next::GoOn)
 }
 
 fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next> {
@@ -109,6 +111,13 @@ fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next
         Action::TakeBack(version) => take_back(version, site)?,
         Action::RestoreSuccess(content) => success::restore(content, site)?,
         Action::RemoveJournal => files::remove_if_exists(&service.journal())?,
+        Action::MarkBad(mark) => {
+            files::create_directories(&service.bad())?;
+            files::replace_atomically(&service.bad_version(&mark.version), &mark.render())?;
+        }
+        Action::ForgetBad(version) => files::remove_if_exists(&service.bad_version(version))?,
+        Action::Pin(mark) => files::replace_atomically(&service.pin(), &mark.render())?,
+        Action::Unpin => files::remove_if_exists(&service.pin())?,
         Action::DeleteVersions(versions) => delete_versions(versions, site, say)?,
         Action::Say(line) => say(&one_line(line))?,
         Action::Fail(error) => return Err(error.clone()),
@@ -166,10 +175,6 @@ fn delete_versions(versions: &[Version], site: &Site, say: Say) -> Result<()> {
 /// Deletes versions that were taken out of sight, also for a run that died there. Nobody can fetch such a version any more, so
 /// its manifest goes first; one that is there again under the same name keeps its own.
 pub fn finish_deletions(versions: &[Version], site: &Site) -> Result<()> {
-    for version in versions {
-        if files::facts(&site.service.version(version))?.is_none() {
-            files::remove_if_exists(&site.service.manifest(version))?;
-        }
-    }
+    versions.iter().try_for_each(|version| publish::forget_manifest(version, site))?;
     versions::delete_discarded(&site.service.versions(), versions)
 }

@@ -4,37 +4,58 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{ArgGroup, Parser};
 
 use crate::error::{Error, Result};
+use crate::formats::mark::Reason;
 use crate::names::{Address, ModelName, SoName, shown};
 use crate::retention::Keep;
 use crate::time::Seconds;
 use crate::tools::WaitOption;
 use crate::tools::dispatch::decide::steer::Steer;
+use crate::version::Version;
 
 /// Publishes a complete upload as a version, announces it in service.conf, and ends an upgrade that every member
 /// confirmed. Replaces dispatch.sh and dispatchserver.sh.
 #[derive(Debug, Parser)]
 #[command(name = "dispatch", version)]
+#[command(group = ArgGroup::new("command").args(["all", "rollback", "pin", "unpin"]))]
 pub struct Cli {
     /// The model's directory below datamining_plugin and datamining_service
     #[arg(value_name = "APPNAME")]
     model: Option<OsString>,
     /// Where the members keep the model's versions
-    #[arg(value_name = "PREFIXPATH")]
+    #[arg(conflicts_with = "command", value_name = "PREFIXPATH")]
     prefix: Option<OsString>,
     /// The library's file name
-    #[arg(value_name = "SONAME")]
+    #[arg(conflicts_with = "command", value_name = "SONAME")]
     so_name: Option<OsString>,
     /// Do every stanza of the registry in one process [default: MONITOR_ROOT/scripts/dispatch/bin/dispatchserver.sh]
-    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["model", "prefix", "so_name"])]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["model", "force"])]
     all: Option<Option<PathBuf>>,
+    /// Announce the newest good version before the announced one again, at once and to all, and mark the one that is left bad
+    #[arg(long)]
+    rollback: bool,
+    /// Go to this version
+    #[arg(long, value_name = "VERSION", requires = "rollback")]
+    to: Option<OsString>,
+    /// Announce this version again, and keep it: what is pushed is held until --unpin
+    #[arg(long, value_name = "VERSION")]
+    pin: Option<OsString>,
+    /// Let go what is pushed
+    #[arg(long)]
+    unpin: bool,
+    /// Why, for those who meet it later: one line
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["all", "unpin", "prefix"])]
+    why: Option<OsString>,
+    /// Publish, go to or pin a version that was marked bad
+    #[arg(long, conflicts_with = "unpin")]
+    force: bool,
     /// Delete old versions when an upgrade has ended, but for N besides those that are announced, were before, or are reported
     #[arg(long, value_name = "N")]
     keep: Option<OsString>,
     /// Show what every member of APPNAME, or of each model, does about the announced version; exit 0 only when all converged
-    #[arg(long, conflicts_with_all = ["all", "prefix", "so_name", "keep", "wait"])]
+    #[arg(long, conflicts_with_all = ["command", "prefix", "so_name", "keep", "wait", "why", "force"])]
     status: bool,
     /// With --status: as one line of JSON (docs/fleet.md)
     #[arg(long)]
@@ -47,20 +68,18 @@ pub struct Cli {
     timeout: Option<OsString>,
     /// Say why a member did or did not take the announced version
     #[arg(long, num_args = 2, value_names = ["MODEL", "MEMBER"],
-          conflicts_with_all = ["all", "status", "model", "prefix", "so_name", "keep", "wait"])]
+          conflicts_with_all = ["command", "status", "model", "prefix", "so_name", "keep", "wait", "why", "force"])]
     explain: Option<Vec<OsString>>,
     #[command(flatten)]
     steer: SteerOptions,
-    /// Why, for whoever looks at the status: one line
-    #[arg(long, value_name = "TEXT", requires = "steer")]
-    why: Option<String>,
     #[command(flatten)]
     wait: WaitOption,
 }
 
 /// An operator's hand in the rollout of APPNAME.
 #[derive(Debug, clap::Args)]
-#[group(id = "steer", multiple = false, conflicts_with_all = ["all", "prefix", "so_name", "keep", "status", "explain"])]
+#[group(id = "steer", multiple = false,
+        conflicts_with_all = ["command", "prefix", "so_name", "keep", "force", "status", "explain"])]
 struct SteerOptions {
     /// Let nobody else take the version of APPNAME that is rolled out, until --resume
     #[arg(long)]
@@ -112,6 +131,10 @@ pub enum Request {
     Status(StatusRequest),
     /// Why one of them does so.
     Explain(ModelName, Address),
+    /// An older version is announced again.
+    Rollback(Rollback),
+    /// What is pushed goes on.
+    Unpin(ModelName),
 }
 
 /// What `--status` is to show.
@@ -143,6 +166,30 @@ pub enum Watch {
     UntilConverged(Option<Seconds>),
 }
 
+/// Which version is announced again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rollback {
+    /// The model.
+    pub model: ModelName,
+    /// To which version.
+    pub aim: Aim,
+    /// Why.
+    pub why: Reason,
+    /// Whether it may be one that was marked bad.
+    pub is_forced: bool,
+}
+
+/// To which version a rollback goes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// The newest good one before the announced one.
+    Back,
+    /// This one.
+    BackTo(Version),
+    /// This one, and it is kept.
+    Pin(Version),
+}
+
 /// How it is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manner {
@@ -150,6 +197,8 @@ pub struct Manner {
     pub wait: WaitOption,
     /// How many old versions are kept; `None` leaves it to the member list.
     pub keep: Option<Keep>,
+    /// Whether a version that was marked bad is published all the same.
+    pub is_forced: bool,
 }
 
 impl Target {
@@ -178,7 +227,7 @@ impl Cli {
     /// What is to be done, and how.
     pub fn request(self) -> Result<(Request, Manner)> {
         let keep = self.keep.map(|number| Keep::parse(number.as_bytes()).map_err(|e| e.context("--keep")));
-        let manner = Manner { wait: self.wait, keep: keep.transpose()? };
+        let manner = Manner { wait: self.wait, keep: keep.transpose()?, is_forced: self.force };
         // clap would not complain: what conflicts with `--status` lets it off requiring that.
         if !self.status && (self.json || self.watch) {
             return Err(Error::usage("--json and --watch belong to --status; see dispatch --help"));
@@ -187,19 +236,35 @@ impl Cli {
             let (model, member) = (ModelName::parse(model.as_bytes())?, Address::parse(member.as_bytes())?);
             return Ok((Request::Explain(model, member), manner));
         }
-        let request = match (self.all, self.model, self.prefix, self.so_name) {
-            (Some(file), ..) => Request::All(file),
-            (None, Some(model), None, None) if self.steer.verb().is_some() => {
+        let version =
+            |text: Option<OsString>| text.map(|text| Version::of_directory(text.as_bytes())).transpose();
+        let (to, pin) = (version(self.to)?, version(self.pin)?);
+        let aim = match (self.rollback, to, pin) {
+            (true, Some(to), _) => Some(Aim::BackTo(to)),
+            (true, None, _) => Some(Aim::Back),
+            (false, _, pin) => pin.map(Aim::Pin),
+        };
+        let why = Reason::parse(self.why.unwrap_or_default().as_bytes())?;
+        let request = match (self.model, aim, self.prefix, self.so_name) {
+            _ if self.all.is_some() => Request::All(self.all.flatten()),
+            (Some(model), None, None, None) if self.steer.verb().is_some() => {
                 let verb = self.steer.verb().unwrap_or(Steer::Pause);
-                Request::Steer(ModelName::parse(model.as_bytes())?, verb, self.why.unwrap_or_default())
+                Request::Steer(ModelName::parse(model.as_bytes())?, verb, why.as_str().to_owned())
             }
-            (None, model, ..) if self.status => Request::Status(StatusRequest {
+            (model, ..) if self.status => Request::Status(StatusRequest {
                 model: model.map(|model| ModelName::parse(model.as_bytes())).transpose()?,
                 shape: if self.json { Shape::Json } else { Shape::Table },
                 watch: watch(self.watch, self.timeout)?,
             }),
-            (None, Some(model), Some(prefix), Some(so_name)) => {
+            (Some(model), None, Some(prefix), Some(so_name)) => {
                 Request::One(Target::parse(model.as_bytes(), prefix.as_bytes(), so_name.as_bytes())?)
+            }
+            (Some(model), None, None, None) if self.unpin => {
+                Request::Unpin(ModelName::parse(model.as_bytes())?)
+            }
+            (Some(model), Some(aim), None, None) => {
+                let model = ModelName::parse(model.as_bytes())?;
+                Request::Rollback(Rollback { model, aim, why, is_forced: self.force })
             }
             _ => return Err(Error::usage("APPNAME, PREFIXPATH and SONAME are needed; see dispatch --help")),
         };
@@ -280,6 +345,24 @@ mod tests {
     }
 
     #[test]
+    fn a_rollback_names_the_model_alone() {
+        let version = Version::parse(b"20180413192258").unwrap();
+        for (arguments, aim, is_forced) in [
+            (&["--rollback", "m", "--why", "w"][..], Aim::Back, false),
+            (&["m", "--rollback", "--why=w"], Aim::Back, false),
+            (&["--rollback", "m", "--to", "20180413192258", "--why=w"], Aim::BackTo(version.clone()), false),
+            (&["--pin", "20180413192258", "m", "--force", "--why=w"], Aim::Pin(version.clone()), true),
+        ] {
+            let model = ModelName::parse(b"m").unwrap();
+            let why = Reason::parse(b"w").unwrap();
+            let expected = Request::Rollback(Rollback { model, aim, why, is_forced });
+            assert_eq!(request(arguments), Some(expected), "{arguments:?}");
+        }
+        assert_eq!(request(&["--unpin", "m"]), Some(Request::Unpin(ModelName::parse(b"m").unwrap())));
+        assert!(parsed(&["--force", "m", "/w", "m.so"]).is_some_and(|(_, manner)| manner.is_forced));
+    }
+
+    #[test]
     fn anything_else_is_wrong_usage() {
         for wrong in [
             &["--status", "m", "/w", "m.so"][..],
@@ -303,6 +386,17 @@ mod tests {
             &["m", "/w", "m.so", "--wait", "-1"],
             &["m", "/w", "m.so", "--keep", "0"],
             &["--all", "--keep=x"],
+            &["--all", "--force"],
+            &["--rollback"],
+            &["--rollback", "../m"],
+            &["--rollback", "m", "/w", "m.so"],
+            &["--rollback", "m", "--to", "../x"],
+            &["--rollback", "m", "--why", "a\nb"],
+            &["--rollback", "m", "--unpin"],
+            &["--to", "20180413192258", "m"],
+            &["--pin", "m"],
+            &["--unpin", "m", "--force"],
+            &["m", "/w", "m.so", "--why", "w"],
         ] {
             assert_eq!(request(wrong), None, "{wrong:?}");
         }

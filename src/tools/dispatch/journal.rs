@@ -13,6 +13,9 @@ pub enum Phase {
     /// From then on until every service.conf names the version. It is finished from `plugin/VERSION`, whatever has become
     /// of the upload.
     Published,
+    /// A version that was published before is announced again, until every service.conf names it. It is finished from what
+    /// this journal says.
+    RollingBack,
     /// Every service.conf names the version; the members are expected to follow.
     Announced,
 }
@@ -29,7 +32,8 @@ pub struct Journal {
     pub success: Identity,
     /// What the service.conf files announced before it, to go back to.
     pub before: Vec<Version>,
-    /// Its bytes: a script's check may remove it before it is dispatched.
+    /// The bytes of that `success`: a script's check may remove it before it is dispatched. Of a rollback, what is noted
+    /// about it.
     pub content: Vec<u8>,
 }
 
@@ -43,6 +47,7 @@ impl Journal {
         let phase = match *phase {
             "publishing" => Phase::Publishing,
             "published" => Phase::Published,
+            "rolling-back" => Phase::RollingBack,
             "announced" => Phase::Announced,
             _ => return None,
         };
@@ -64,6 +69,7 @@ impl Journal {
         let phase = match self.phase {
             Phase::Publishing => "publishing",
             Phase::Published => "published",
+            Phase::RollingBack => "rolling-back",
             Phase::Announced => "announced",
         };
         let Identity { device, inode, modified_ns, size } = self.success;
@@ -80,10 +86,13 @@ mod tests {
     #[test]
     fn a_journal_is_read_back_as_written_and_garbage_is_none() {
         let version = |text: &str| Version::of_directory(text.as_bytes()).unwrap();
-        for before in [vec![], vec![version("demo_version")], vec![version("20180412"), version("20180411")]]
-        {
+        for (phase, before) in [
+            (Phase::Announced, vec![]),
+            (Phase::RollingBack, vec![version("demo_version")]),
+            (Phase::Published, vec![version("20180412"), version("20180411")]),
+        ] {
             let journal = Journal {
-                phase: Phase::Announced,
+                phase,
                 version: version("20180413192258"),
                 success: Identity { device: 1, inode: 2, modified_ns: -3, size: 15 },
                 before,

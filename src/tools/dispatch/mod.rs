@@ -3,7 +3,8 @@
 //! Reads `datamining_plugin/MODEL/` (the upload), `datamining_service/MODEL/` and the member list; writes
 //! `plugin/VERSION/`, `config_*/service.conf`, `status` and, as dot files, its lock and journal; removes `success` and
 //! `status` when every member confirmed, or after 20 minutes, and old versions where that is asked for. Takes denials whose end
-//! has come (`autoupdate-toggle disable --until`) out of rsyncd.conf. `--status` and `--explain` only read. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong
+//! has come (`autoupdate-toggle disable --until`) out of rsyncd.conf. `--rollback` and `--pin` announce an older version again;
+//! what they write down beside it holds the next ticks. `--status` and `--explain` only read. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong
 //! usage or bad input file, 75 another run holds the lock.
 
 use std::process::ExitCode;
@@ -24,10 +25,12 @@ mod cli;
 mod decide;
 mod fleet;
 mod journal;
+mod marks;
 mod members;
 mod observe;
 mod policy;
 mod publish;
+mod rollback;
 mod status;
 mod success;
 
@@ -75,6 +78,8 @@ fn run(cli: Cli) -> Result<()> {
             }
             ticked
         }
+        Request::Rollback(request) => rollback::run(&monitor, &request, manner),
+        Request::Unpin(model) => rollback::unpin(&monitor, &model, manner),
         Request::All(registry) => {
             let lifted = lift::due_denials();
             all::run(&monitor, registry, manner).and(lifted)
@@ -107,7 +112,7 @@ fn tick(monitor: &Monitor, target: &Target, manner: Manner, say: Say) -> Result<
     let _lock = Lock::take(&site.service.lock(), wait(manner))?;
     let dispatched = site.journal()?.map(|journal| journal.success);
     success::settle_removal(dispatched, &site)?;
-    let updated = update_version(&site, target, say);
+    let updated = update_version(&site, target, manner, say);
     let checked = check_version(&site, target, manner, say);
     // Last, so that a deletion that does not succeed holds nothing up.
     let deleted = site.half_deleted().and_then(|versions| apply::finish_deletions(&versions, &site));
@@ -127,21 +132,22 @@ fn steered(monitor: &Monitor, model: &ModelName, verb: Steer, why: String, manne
         terminal::say(line);
         Ok(())
     })
+    .map(drop)
 }
 
 fn wait(manner: Manner) -> Wait {
     manner.wait.or(Wait::No)
 }
 
-fn update_version(site: &Site, target: &Target, say: Say) -> Result<()> {
-    let (facts, entries) = site.update_facts(target)?;
+fn update_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Result<()> {
+    let (facts, entries) = site.update_facts(target, manner.is_forced)?;
     let plan = update::update(&facts, target)?;
-    apply::apply(&plan, site, &entries, say)
+    apply::apply(&plan, site, &entries, say).map(drop)
 }
 
 fn check_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Result<()> {
     let plan = check::check(&site.check_facts(manner.keep)?, target);
-    apply::apply(&plan, site, &[], say)
+    apply::apply(&plan, site, &[], say).map(drop)
 }
 
 fn check_registered(site: &Site) -> Result<()> {

@@ -76,7 +76,7 @@ impl<'a> Site<'a> {
     pub fn check_within(&self) -> Result<()> {
         files::check_within(&self.monitor.uploads(), &self.upload.dir)?;
         files::check_within(&self.monitor.services(), &self.service.dir)?;
-        for dir in [self.service.versions(), self.service.manifests()] {
+        for dir in [self.service.versions(), self.service.manifests(), self.service.bad()] {
             files::check_within(&self.service.dir, &dir)?;
         }
         Ok(())
@@ -106,13 +106,13 @@ impl<'a> Site<'a> {
     }
 
     /// Every `config_*/service.conf`.
-    fn configurations(&self) -> Result<Vec<Configuration>> {
+    pub fn configurations(&self) -> Result<Vec<Configuration>> {
         let read = configurations::of(&self.service)?.into_iter();
         Ok(read.map(|(path, bytes)| Configuration { path, bytes }).collect())
     }
 
     /// The facts of fUpdateVersion, and the upload's entries for the copy.
-    pub fn update_facts(&self, target: &Target) -> Result<(UpdateFacts, Vec<Entry>)> {
+    pub fn update_facts(&self, target: &Target, is_forced: bool) -> Result<(UpdateFacts, Vec<Entry>)> {
         let (now, status, success) = (clock::now(), self.status()?, self.success()?);
         let journal = self.journal()?;
         let mut facts = UpdateFacts {
@@ -130,6 +130,9 @@ impl<'a> Site<'a> {
             list: MemberList::Absent,
             has_admitted: false,
             has_note: false,
+            pin: None,
+            bad: None,
+            is_forced,
         };
         let Some(version) = update::candidate(&facts) else {
             facts.upload_is_as_journalled = self.is_as_journalled(&facts)?;
@@ -138,6 +141,9 @@ impl<'a> Site<'a> {
         facts.configurations = self.configurations()?;
         if let Some(begun) = update::begun_by_script(&facts, &version) {
             facts.script_quiet_for = trees::last_written(&self.service.version(&begun))?.map(clock::age_of);
+        }
+        if update::unfinished(&facts).is_none() {
+            facts.pin = self.pin()?;
         }
         if update::may_announce(&facts, target, &version) {
             facts.list = self.list_without_held()?;
@@ -151,6 +157,7 @@ impl<'a> Site<'a> {
         facts.published = self.published(&version)?;
         facts.is_sealed = files::facts(&self.service.manifest(&version))?.is_some();
         facts.manifest = self.upload_manifest()?;
+        facts.bad = self.bad_version_of(&version, &entries, &facts.manifest)?;
         let success = facts.success.as_ref().map(|success| success.identity);
         facts.upload = Some(UploadFacts {
             of_another_push: of_another_push(&entries, success).map(|path| self.upload.dir.join(path)),

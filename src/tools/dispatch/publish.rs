@@ -61,10 +61,16 @@ fn is_success(entry: &Entry) -> bool {
 /// Deletes a staged copy, and the manifest of a version that never came to be.
 pub fn discard_staged(version: &Version, site: &Site) -> Result<()> {
     discard_unfinished(version, site)?;
-    if files::facts(&site.service.version(version))?.is_none() {
-        files::remove_if_exists(&site.service.manifest(version))?;
+    forget_manifest(version, site)
+}
+
+/// Deletes the manifest of a version that is not there; that of a bad one stays, since the same content is refused by it.
+pub fn forget_manifest(version: &Version, site: &Site) -> Result<()> {
+    let is_there = |path: &Path| files::facts(path).map(|facts| facts.is_some());
+    if is_there(&site.service.version(version))? || is_there(&site.service.bad_version(version))? {
+        return Ok(());
     }
-    Ok(())
+    files::remove_if_exists(&site.service.manifest(version))
 }
 
 /// Takes half a version out of its place, and deletes it.

@@ -336,7 +336,9 @@ pub(super) fn end_and_keep_out(facts: &CheckFacts, round: &Round) -> Vec<Action>
 /// Ends an upgrade: `success` first, so that a run killed in between leaves an upgrade that ends at the next tick.
 fn end(facts: &CheckFacts, status: &Status, ours: Option<&Journal>, waiting: Waiting) -> Vec<Action> {
     let mut actions = Vec::new();
-    if let Some(success) = facts.success.as_ref().filter(|s| was_dispatched(s, status, ours, facts)) {
+    if let Some(success) =
+        facts.success.as_ref().filter(|s| was_dispatched(s, Some(status), ours, facts.announced.as_deref()))
+    {
         actions.push(Action::RemoveSuccess(success.identity));
     }
     let rollout = &facts.rollout;
@@ -354,12 +356,17 @@ fn end(facts: &CheckFacts, status: &Status, ours: Option<&Journal>, waiting: Wai
 }
 
 /// Whether a `success` is the one whose upload this upgrade published; a later one stays (defect 4).
-fn was_dispatched(success: &Success, status: &Status, ours: Option<&Journal>, facts: &CheckFacts) -> bool {
+pub fn was_dispatched(
+    success: &Success,
+    status: Option<&Status>,
+    ours: Option<&Journal>,
+    announced: Option<&[u8]>,
+) -> bool {
     match (ours, &success.announces) {
         (Some(journal), _) => journal.success == success.identity,
         // A script's upgrade: it wrote no identity down.
-        (None, Some(version)) => facts.announced.as_deref() == Some(version.as_str().as_bytes()),
-        (None, None) => success.age >= status.age,
+        (None, Some(version)) => announced == Some(version.as_str().as_bytes()),
+        (None, None) => status.is_some_and(|status| success.age >= status.age),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::formats::admitted::Admitted;
 use crate::formats::manifest::Manifest;
+use crate::formats::mark::Mark;
 use crate::formats::rollout::Rollout;
 use crate::formats::service_conf;
 use crate::identity::Identity;
@@ -19,6 +20,7 @@ use crate::version::Version;
 pub mod batches;
 pub mod check;
 pub mod retention;
+pub mod rollback;
 pub mod status;
 pub mod steer;
 pub mod update;
@@ -128,6 +130,12 @@ pub struct UpdateFacts {
     pub has_admitted: bool,
     /// Whether an earlier rollout left a note of what became of it.
     pub has_note: bool,
+    /// The version that is kept whatever is pushed, where there is a candidate.
+    pub pin: Option<Mark>,
+    /// The version marked bad that the candidate is: by its name, or by what the upload holds.
+    pub bad: Option<Mark>,
+    /// Whether a bad version is published all the same.
+    pub is_forced: bool,
 }
 
 /// The member list.
@@ -309,6 +317,14 @@ pub enum Action {
     RestoreSuccess(Vec<u8>),
     /// Remove the journal.
     RemoveJournal,
+    /// Write down that a version is bad.
+    MarkBad(Mark),
+    /// Remove that note.
+    ForgetBad(Version),
+    /// Write down which version is kept.
+    Pin(Mark),
+    /// Remove that note.
+    Unpin,
     /// Delete versions that nobody needs any more, and their manifests.
     DeleteVersions(Vec<Version>),
     /// A line for the log.
@@ -349,9 +365,13 @@ pub fn announced(configurations: &[Configuration]) -> Vec<Version> {
     versions
 }
 
-/// Whether a journal belongs to the upgrade that `status` marks; otherwise it is left from an earlier one.
+/// Whether a journal belongs to the upgrade that `status` marks; otherwise it is left from an earlier one. A rollback takes
+/// over from the upgrade before it, whose `status` may still be there.
 pub(super) fn is_about(journal: &Journal, status: Option<&Status>) -> bool {
     match status {
+        Some(Status { version, .. }) if journal.phase == Phase::RollingBack => version
+            .as_ref()
+            .is_none_or(|version| journal.version == *version || journal.before.contains(version)),
         Some(Status { version: Some(version), .. }) => journal.version == *version,
         Some(Status { version: None, .. }) => false,
         None => journal.phase != Phase::Announced,

@@ -8,8 +8,8 @@ use crate::formats::service_conf::{self, Announcement};
 use crate::names::Address;
 use crate::tools::dispatch::cli::Target;
 use crate::tools::dispatch::decide::{
-    Action, MemberList, Plan, Published, Replacement, SCRIPT_IS_DEAD_AFTER, Status, Success, UpdateFacts,
-    UploadManifest, announced, batches, is_about,
+    Action, Configuration, MemberList, Plan, Published, Replacement, SCRIPT_IS_DEAD_AFTER, Status, Success,
+    UpdateFacts, UploadManifest, announced, batches, is_about, rollback,
 };
 use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::version::Version;
@@ -54,7 +54,8 @@ pub fn update(facts: &UpdateFacts, target: &Target) -> Result<Plan> {
     let (Some(success), Some(version)) = (&facts.success, candidate(facts)) else {
         return Ok(publishing.map_or_else(Plan::default, |journal| abandon(facts, journal)));
     };
-    let Some(begin) = begin(facts, target, &version) else { return Ok(Plan::default()) };
+    let Some(begin) = begin(facts, target, &version) else { return Ok(held(facts, target, &version)) };
+    check_bad(facts, target, &version)?;
     let mut plan = publish(facts, target, &version, success, begin)?;
     if let Some(superseded) = publishing.filter(|journal| journal.version != version) {
         plan.prepare.insert(0, Action::DiscardStaged(superseded.version.clone()));
@@ -63,21 +64,56 @@ pub fn update(facts: &UpdateFacts, target: &Target) -> Result<Plan> {
 }
 
 /// A version that is whole in its place, but not announced: the run died in between.
-fn unfinished(facts: &UpdateFacts) -> Option<&Journal> {
-    ours(facts).filter(|journal| journal.phase == Phase::Published)
+pub fn unfinished(facts: &UpdateFacts) -> Option<&Journal> {
+    ours(facts).filter(|journal| matches!(journal.phase, Phase::Published | Phase::RollingBack))
+}
+
+/// What is said of a push that has to wait because a version is pinned.
+fn held(facts: &UpdateFacts, target: &Target, version: &Version) -> Plan {
+    let Some(pin) = facts.pin.as_ref().filter(|_| facts.status.is_none()) else { return Plan::default() };
+    let (model, pinned) = (&target.model, &pin.version);
+    let line = format!(
+        "{model}: {version} is held: {pinned} was pinned {pin}; dispatch --unpin {model} lets it go on"
+    );
+    Plan { commit: vec![Action::Say(line)], ..Plan::default() }
+}
+
+/// A version that was marked bad is not published again, under whatever name it is pushed. One that a run began to publish
+/// was allowed then.
+fn check_bad(facts: &UpdateFacts, target: &Target, version: &Version) -> Result<()> {
+    let was_begun = ours(facts).is_some_and(|journal| journal.version == *version);
+    let Some(bad) = facts.bad.as_ref().filter(|_| !facts.is_forced && !was_begun) else { return Ok(()) };
+    let Target { model, prefix, so_name } = target;
+    let what = if bad.version == *version {
+        format!("{version} was marked bad")
+    } else {
+        format!("{version} holds the same lib/ and data/ as {}, which was marked bad", bad.version)
+    };
+    Err(Error::failed(format!(
+        "{model}: {what} {bad}; nothing is published: push another one, or publish it all the same with dispatch --force \
+         {model} {prefix} {so_name}"
+    )))
 }
 
 /// Announces a version that is whole in its place, unless a later one is announced already: a script has removed this
-/// one's `status`, and published the next push.
+/// one's `status`, and published the next push. A rollback is finished over what was announced when it began.
 fn finish(facts: &UpdateFacts, target: &Target, journal: &Journal) -> Result<Plan> {
     let version = &journal.version;
     let is_later = |bytes: &[u8]| {
         let announced = service_conf::value(bytes, "moduleversion").and_then(Version::announced_in);
-        announced.is_some_and(|announced| announced > *version)
+        announced.is_some_and(|announced| announced > *version && !journal.before.contains(&announced))
     };
     let commit = if facts.status.is_none() && facts.configurations.iter().any(|c| is_later(&c.bytes)) {
         let (model, journal) = (&target.model, Action::RemoveJournal);
         vec![journal, Action::Say(format!("{model}: a later version than {version} is announced already"))]
+    } else if journal.phase == Phase::RollingBack {
+        rollback::announce_again(
+            &facts.configurations,
+            facts.status.as_ref(),
+            facts.has_admitted,
+            target,
+            journal,
+        )?
     } else {
         commit(facts, target, journal)?
     };
@@ -98,10 +134,12 @@ enum Begin {
     Again,
 }
 
-/// How the version is to be begun; `None` while an upgrade is in flight.
+/// How the version is to be begun; `None` while an upgrade is in flight, or a version pinned.
 fn begin(facts: &UpdateFacts, target: &Target, version: &Version) -> Option<Begin> {
+    if facts.pin.is_some() || unfinished(facts).is_some() {
+        return None;
+    }
     match (&facts.status, ours(facts)) {
-        (_, Some(journal)) if journal.phase == Phase::Published => None,
         (None, _) => Some(Begin::Exclusively),
         (Some(_), Some(journal)) => (journal.phase == Phase::Publishing).then_some(Begin::Again),
         (Some(status), None) => script_is_dead(facts, status, target, version).then_some(Begin::Again),
@@ -170,6 +208,9 @@ fn publish(
         Begin::Exclusively => Action::MarkInFlight(version.clone()),
         Begin::Again => Action::MarkInFlightAgain(version.clone()),
     });
+    if facts.bad.as_ref().is_some_and(|bad| bad.version == *version) {
+        prepare.push(Action::ForgetBad(version.clone()));
+    }
     // Half a copy of a run that died while a script published the version; a copy that is made anew begins by removing it.
     let discard_staged = Action::DiscardStaged(version.clone());
     match (facts.published, begin) {
@@ -221,7 +262,7 @@ fn is_announced(facts: &UpdateFacts, version: &Version) -> bool {
 /// Fails when a service.conf cannot name it, or the member list cannot be read and may ask for batches.
 fn commit(facts: &UpdateFacts, target: &Target, journal: &Journal) -> Result<Vec<Action>> {
     let version = &journal.version;
-    let configurations = announce(facts, target, version)?;
+    let configurations = announce(&facts.configurations, target, version)?;
     let first_batch = batches::first(&facts.list, version)?;
     let mut actions = vec![Action::StillInFlight(version.clone())];
     // Before a service.conf names the version, so that no member can take it that has to wait.
@@ -294,8 +335,14 @@ fn announcement(target: &Target, version: &Version) -> Announcement {
 }
 
 /// The edits of the service.conf files; those that need no change are left out.
-fn announce(facts: &UpdateFacts, target: &Target, version: &Version) -> Result<Vec<Replacement>> {
-    if facts.configurations.is_empty() {
+///
+/// Fails when there is none, or one has not the three keys.
+pub fn announce(
+    configurations: &[Configuration],
+    target: &Target,
+    version: &Version,
+) -> Result<Vec<Replacement>> {
+    if configurations.is_empty() {
         return Err(Error::failed(format!(
             "{}: there is no config_*/service.conf to announce {version} in; run add_dispatch_docker, or put the file there",
             target.model
@@ -303,7 +350,7 @@ fn announce(facts: &UpdateFacts, target: &Target, version: &Version) -> Result<V
     }
     let announcement = announcement(target, version);
     let mut changed = Vec::new();
-    for configuration in &facts.configurations {
+    for configuration in configurations {
         let path = &configuration.path;
         let before = &configuration.bytes;
         let after = service_conf::announce(before, &announcement).map_err(|missing| {
@@ -363,7 +410,7 @@ mod tests {
     use crate::identity::Identity;
     use crate::time::{LocalTime, Seconds};
     use crate::tools::dispatch::batches::Batches;
-    use crate::tools::dispatch::decide::{Configuration, UploadFacts};
+    use crate::tools::dispatch::decide::UploadFacts;
     use crate::tools::dispatch::fleet::{Fleet, Probe};
     use crate::tools::dispatch::policy::Policy;
 
@@ -424,6 +471,9 @@ mod tests {
             list: MemberList::Absent,
             has_admitted: false,
             has_note: false,
+            pin: None,
+            bad: None,
+            is_forced: false,
         }
     }
 
@@ -660,7 +710,7 @@ mod tests {
     fn an_upgrade_that_a_script_announced_is_not_superseded_by_a_later_push() {
         let mut facts = facts();
         facts.status = status(300, V1);
-        let announced = announce(&facts, &target(), &version(V1)).unwrap();
+        let announced = announce(&facts.configurations, &target(), &version(V1)).unwrap();
         facts.configurations[0].bytes.clone_from(&announced[0].after);
         facts.success = success(8, V2);
         assert_eq!(planned(&facts), Plan::default());
