@@ -4,7 +4,7 @@
 use crate::harness::daemon::free_port;
 use crate::harness::outcome::shown;
 use crate::harness::parts::need;
-use crate::harness::world::{SERVICE_CONF, announced};
+use crate::harness::world::{MODEL, SERVICE_CONF, announced};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World};
 
 pub const OLD: &str = "20170101000000";
@@ -118,6 +118,36 @@ fn a_service_that_does_not_come_up_gets_the_version_before_back() {
     assert!(member.is_up() && member.has_reported(GOOD));
     assert_eq!(member.world.read(INSTALLED), announced(SERVICE_CONF, GOOD).as_bytes());
     assert_eq!(member.polled(Side::BINARY).status, 0);
+}
+
+/// Neither a rollback, nor another version that worked since, nor announcing it once more has changed it.
+#[test]
+fn a_version_that_did_not_come_up_here_is_not_tried_again_when_it_is_announced_again() {
+    need!("rsync", "dash", "sed");
+    let sandbox = Sandbox::new();
+    let member = Member::new(&sandbox);
+    let world = &member.world;
+    let (better, announce) = ("20180301000000", |arguments: &[&str]| {
+        let outcome = world.run(Tool::Dispatch, Side::BINARY, arguments);
+        assert_eq!(outcome.status, 0, "{}", shown(&outcome));
+    });
+    let polled = |expected: (i32, usize)| {
+        let outcome = member.polled(Side::BINARY);
+        assert_eq!((outcome.status, outcome.journal.len()), expected, "{}", shown(&outcome));
+    };
+    world.published(better);
+    polled((0, 2));
+    world.published(BAD);
+    polled((1, 4));
+    announce(&["--rollback", MODEL]);
+    polled((0, 0));
+    announce(&["--rollback", MODEL, "--to", BAD, "--force"]);
+    polled((1, 0));
+    world.published(GOOD);
+    polled((0, 2));
+    announce(&["--rollback", MODEL, "--to", BAD]);
+    polled((1, 0));
+    assert!(member.is_up() && member.has_reported(GOOD));
 }
 
 #[test]

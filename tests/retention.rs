@@ -116,6 +116,75 @@ fn nothing_goes_unless_it_is_asked_for_nor_when_an_upgrade_is_given_up() {
     }
 }
 
+/// Three bad releases in a row do not push the good ones out, and their content is known after they are gone.
+#[test]
+fn bad_versions_go_first_and_count_for_nothing() {
+    need!("rsync");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    with_history(&world);
+    let bad = ["20170201000000", "20170301000000"];
+    for version in bad {
+        world.write(world.service(&format!("plugin/{version}/lib/{LIBRARY}")), "0123456789");
+        world.write(world.service(&format!(".manifests/{version}")), "manifest\n");
+        let mark = format!("{version}\nby ann@monitor\nat 2017-04-01T00:00:00+08:00\nwhy \n");
+        world.write(world.service(&format!(".bad/{version}")), mark);
+    }
+    world.reported("127.0.0.98", bad[1]);
+    assert_eq!(dispatched(&world, &["--keep=2"]).status, 0);
+    confirmed(&world);
+    assert_eq!(dispatched(&world, &["--keep=2"]).status, 0);
+    let kept = [OLD[0], OLD[1], OLD[4], OLD[5], BEFORE, bad[1], NEW];
+    assert_eq!(names(&world, "plugin"), expected(&kept));
+    let with_manifest = [&kept[..5], &bad, &kept[6..]].concat();
+    assert_eq!(names(&world, ".manifests"), with_manifest, "the same content is refused by it");
+}
+
+#[test]
+fn what_would_be_deleted_is_said_and_then_deleted_now() {
+    need!("rsync");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    with_history(&world);
+    std::fs::remove_file(world.upload("success")).unwrap();
+    let prune =
+        |arguments: &[&str]| world.run(Tool::Dispatch, Side::BINARY, &[&["--prune"], arguments].concat());
+    let refused = prune(&[MODEL]);
+    assert_eq!((refused.status, refused.stderr.lines().count()), (2, 1), "{}", shown(&refused));
+    assert!(
+        refused.stderr.contains("add --keep N, or keep=N to scripts/dispatch/conf"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!((prune(&[]).status, prune(&[]).stdout.as_str()), (0, ""), "nobody asks for it");
+    // config_1 announces BEFORE, config_2 OLD[0]; OLD[5] is what one would go back to; OLD[1] is reported.
+    world
+        .write(world.service(".pinned"), format!("{}\nby a@b\nat 2017-04-01T00:00:00+08:00\nwhy \n", OLD[3]));
+    world.write(world.service("status"), format!("{BEFORE}\n"));
+    let before = names(&world, "plugin");
+    let said = prune(&[MODEL, "--keep", "1", "--dry-run"]);
+    assert_eq!((said.status, said.stderr.as_str()), (0, ""), "{}", shown(&said));
+    let only = format!(
+        "{MODEL}: would delete {}, 10 bytes\n{MODEL}: would delete 1 old version ({0}), 10 bytes\n",
+        OLD[2]
+    );
+    assert_eq!((said.stdout, names(&world, "plugin")), (only, before));
+    world.member_list_says("keep=1\n");
+    let done = prune(&[]);
+    assert_eq!(done.stdout, format!("{MODEL}: deleted 1 old version ({}), 10 bytes\n", OLD[2]));
+    let kept = [OLD[0], OLD[1], OLD[3], OLD[4], OLD[5], BEFORE];
+    assert_eq!(
+        (names(&world, "plugin"), names(&world, ".manifests")),
+        (expected(&kept), kept.map(str::to_owned).to_vec())
+    );
+    assert_eq!(prune(&[MODEL]).stdout, format!("{MODEL}: there is nothing to delete\n"));
+    // Where something cannot be read, nothing is taken for what nobody needs; the others go on.
+    world.write(world.service(".pinned"), "x");
+    let failed = prune(&["--keep=1"]);
+    assert_eq!((failed.status, failed.stderr.lines().count()), (2, 2), "{}", shown(&failed));
+    assert!(failed.stderr.ends_with("dispatch: 1 model was left as it is, see above\n"), "{}", failed.stderr);
+}
+
 #[test]
 fn an_interrupted_deletion_is_finished_by_the_next_tick_whether_or_not_it_is_asked_for() {
     need!("rsync");

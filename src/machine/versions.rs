@@ -34,13 +34,19 @@ fn names(dir: &Path, version_of: impl Fn(&[u8]) -> Option<Version>) -> Result<Ve
     Ok(versions)
 }
 
+/// The bytes of the files of some versions.
+pub fn bytes(dir: &Path, versions: &[Version]) -> Result<u64> {
+    let of_one =
+        |version: &Version| trees::survey(&dir.join(version)).map(|entries| trees::total_bytes(&entries));
+    versions.iter().map(of_one).try_fold(0, |sum: u64, bytes| Ok(sum.saturating_add(bytes?)))
+}
+
 /// Takes versions out of sight, all of them before anything is deleted: the rest can be done later. Returns the bytes of their
 /// files.
 pub fn discard(dir: &Path, versions: &[Version]) -> Result<u64> {
-    let mut bytes = 0;
+    let bytes = bytes(dir, versions)?;
     for version in versions {
         let (place, aside) = (dir.join(version), layout::discarded(dir, version));
-        bytes += trees::total_bytes(&trees::survey(&place)?);
         // What an earlier deletion under this name left.
         files::remove_tree(&aside)?;
         files::rename(&place, &aside)?;

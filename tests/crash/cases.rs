@@ -271,6 +271,33 @@ pub const PIN: Case = Case {
     ..ROLLBACK
 };
 
+/// Older versions, the oldest of which is bad.
+fn older_versions(world: &World) {
+    in_flight(world);
+    let bad = "20150101000000\nby ann@monitor\nat 2015-04-01T00:00:00+08:00\nwhy \n";
+    world.write(service!(".bad/20150101000000"), bad);
+    for version in ["20150101000000", "20160101000000", "20160201000000"] {
+        world.write(world.service(&format!("plugin/{version}/lib/mblog_yellow.so")), "library 0\n");
+        world.write(world.service(&format!(".manifests/{version}")), "manifest\n");
+    }
+}
+
+/// `dispatch --prune`.
+pub const PRUNE: Case = Case {
+    name: "dispatch --prune",
+    run: Run::Tool(Tool::Dispatch, Side::BINARY, &["--prune", MODEL, "--keep", "1"]),
+    given: older_versions,
+    files: &[service!("config_1/service.conf"), service!("status"), upload!("success")],
+    directories: &[
+        service!("plugin/20150101000000"),
+        service!("plugin/20160101000000"),
+        service!("plugin/20160201000000"),
+        service!("plugin/20170101000000"),
+        service!("plugin/20180413192258"),
+    ],
+    ..NOTHING
+};
+
 const REGISTRY: &str = "monitor/scripts/dispatch/bin/dispatchserver.sh";
 
 /// `dispatch --all`.
@@ -451,7 +478,7 @@ pub const RESUME: Case = Case {
 
 /// Every case, by what runs.
 pub const ALL: [&[Case]; 6] = [
-    &[DISPATCH, DISPATCH_TO_THE_END, DISPATCH_AFTER_A_SCRIPT, ROLLBACK, PIN],
+    &[DISPATCH, DISPATCH_TO_THE_END, DISPATCH_AFTER_A_SCRIPT, ROLLBACK, PIN, PRUNE],
     &[REGISTRY_TICK],
     &[PUSH, PUSH_FROM_THE_NEWER_LAYOUT],
     &[ADD],

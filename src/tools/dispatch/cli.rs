@@ -19,7 +19,7 @@ use crate::version::Version;
 /// confirmed. Replaces dispatch.sh and dispatchserver.sh.
 #[derive(Debug, Parser)]
 #[command(name = "dispatch", version)]
-#[command(group = ArgGroup::new("command").args(["all", "rollback", "pin", "unpin"]))]
+#[command(group = ArgGroup::new("command").args(["all", "rollback", "pin", "unpin", "prune"]))]
 pub struct Cli {
     /// The model's directory below datamining_plugin and datamining_service
     #[arg(value_name = "APPNAME")]
@@ -36,8 +36,8 @@ pub struct Cli {
     /// Announce the newest good version before the announced one again, at once and to all, and mark the one that is left bad
     #[arg(long)]
     rollback: bool,
-    /// Go to this version
-    #[arg(long, value_name = "VERSION", requires = "rollback")]
+    /// With --rollback: go to this version
+    #[arg(long, value_name = "VERSION")]
     to: Option<OsString>,
     /// Announce this version again, and keep it: what is pushed is held until --unpin
     #[arg(long, value_name = "VERSION")]
@@ -45,11 +45,17 @@ pub struct Cli {
     /// Let go what is pushed
     #[arg(long)]
     unpin: bool,
+    /// Delete now what --keep N, or keep=N in the member list, allows: of APPNAME, otherwise of every model
+    #[arg(long)]
+    prune: bool,
+    /// With --prune: say what would be deleted, and how many bytes
+    #[arg(long)]
+    dry_run: bool,
     /// Why, for those who meet it later: one line
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["all", "unpin", "prefix"])]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["all", "unpin", "prune", "prefix"])]
     why: Option<OsString>,
     /// Publish, go to or pin a version that was marked bad
-    #[arg(long, conflicts_with = "unpin")]
+    #[arg(long, conflicts_with_all = ["unpin", "prune"])]
     force: bool,
     /// Delete old versions when an upgrade has ended, but for N besides those that are announced, were before, or are reported
     #[arg(long, value_name = "N")]
@@ -135,6 +141,17 @@ pub enum Request {
     Rollback(Rollback),
     /// What is pushed goes on.
     Unpin(ModelName),
+    /// Old versions of a model, or of all, are deleted.
+    Prune(Option<ModelName>, Extent),
+}
+
+/// How far a command goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// It says what it would do.
+    Said,
+    /// It does it.
+    Done,
 }
 
 /// What `--status` is to show.
@@ -228,9 +245,14 @@ impl Cli {
     pub fn request(self) -> Result<(Request, Manner)> {
         let keep = self.keep.map(|number| Keep::parse(number.as_bytes()).map_err(|e| e.context("--keep")));
         let manner = Manner { wait: self.wait, keep: keep.transpose()?, is_forced: self.force };
-        // clap would not complain: what conflicts with `--status` lets it off requiring that.
+        // clap would not complain: what conflicts with a command lets an option off requiring that.
         if !self.status && (self.json || self.watch) {
             return Err(Error::usage("--json and --watch belong to --status; see dispatch --help"));
+        }
+        if (self.to.is_some() && !self.rollback) || (self.dry_run && !self.prune) {
+            return Err(Error::usage(
+                "--to belongs to --rollback, and --dry-run to --prune; see dispatch --help",
+            ));
         }
         if let Some([model, member]) = self.explain.as_deref() {
             let (model, member) = (ModelName::parse(model.as_bytes())?, Address::parse(member.as_bytes())?);
@@ -258,6 +280,10 @@ impl Cli {
             }),
             (Some(model), None, Some(prefix), Some(so_name)) => {
                 Request::One(Target::parse(model.as_bytes(), prefix.as_bytes(), so_name.as_bytes())?)
+            }
+            (model, None, None, None) if self.prune => {
+                let model = model.map(|model| ModelName::parse(model.as_bytes())).transpose()?;
+                Request::Prune(model, if self.dry_run { Extent::Said } else { Extent::Done })
             }
             (Some(model), None, None, None) if self.unpin => {
                 Request::Unpin(ModelName::parse(model.as_bytes())?)
@@ -358,6 +384,9 @@ mod tests {
             let expected = Request::Rollback(Rollback { model, aim, why, is_forced });
             assert_eq!(request(arguments), Some(expected), "{arguments:?}");
         }
+        assert_eq!(request(&["--prune"]), Some(Request::Prune(None, Extent::Done)));
+        let prune = Request::Prune(ModelName::parse(b"m").ok(), Extent::Said);
+        assert_eq!(request(&["--prune", "m", "--dry-run", "--keep=2"]), Some(prune));
         assert_eq!(request(&["--unpin", "m"]), Some(Request::Unpin(ModelName::parse(b"m").unwrap())));
         assert!(parsed(&["--force", "m", "/w", "m.so"]).is_some_and(|(_, manner)| manner.is_forced));
     }
@@ -395,6 +424,11 @@ mod tests {
             &["--rollback", "m", "--unpin"],
             &["--to", "20180413192258", "m"],
             &["--pin", "m"],
+            &["m", "/w", "m.so", "--dry-run"],
+            &["m", "/w", "m.so", "--to", "20180413192258"],
+            &["--rollback", "m", "--status"],
+            &["--prune", "--pause", "m"],
+            &["--all", "--dry-run"],
             &["--unpin", "m", "--force"],
             &["m", "/w", "m.so", "--why", "w"],
         ] {

@@ -29,6 +29,7 @@ mod marks;
 mod members;
 mod observe;
 mod policy;
+mod prune;
 mod publish;
 mod rollback;
 mod status;
@@ -79,6 +80,7 @@ fn run(cli: Cli) -> Result<()> {
             ticked
         }
         Request::Rollback(request) => rollback::run(&monitor, &request, manner),
+        Request::Prune(model, extent) => prune::run(&monitor, model.as_ref(), extent, manner),
         Request::Unpin(model) => rollback::unpin(&monitor, &model, manner),
         Request::All(registry) => {
             let lifted = lift::due_denials();

@@ -232,7 +232,7 @@ impl<'a> Site<'a> {
             match self.list() {
                 MemberList::Known(fleet) if !fleet.members.is_empty() => {
                     (members, rollout.failed) = self.members(&fleet, announced.as_deref());
-                    retention = keep.or(fleet.keep).map(|keep| self.retention(keep, &configurations));
+                    retention = keep.or(fleet.keep).map(|keep| self.retention(keep));
                     rollout.quiet_for = self.quiet_for(&fleet, status.as_ref())?;
                     rollout.policy = fleet.policy;
                 }
@@ -310,7 +310,10 @@ impl<'a> Site<'a> {
         Ok(RolloutFacts { admitted, confirmed, note, ..RolloutFacts::default() })
     }
 
-    fn retention(&self, keep: Keep, configurations: &[Configuration]) -> Result<RetentionFacts> {
+    /// What is known of the published versions.
+    ///
+    /// Fails where a version could be taken for one that nobody needs because something cannot be read.
+    pub fn retention(&self, keep: Keep) -> Result<RetentionFacts> {
         let mut reported = Vec::new();
         let dir = self.service.reports();
         files::check_within(&self.service.dir, &dir)?;
@@ -322,8 +325,17 @@ impl<'a> Site<'a> {
             let report = files::read_without_following(&dir.join(name), MARKER_LIMIT)?.unwrap_or_default();
             reported.extend(Version::of_directory(report.trim_ascii()).ok());
         }
-        let present = versions::in_directory(&self.service.versions())?;
-        Ok(RetentionFacts { keep, present, announced: decide::announced(configurations), reported })
+        let pushed = self.success()?.and_then(|success| success.announces);
+        let begun = self.status()?.and_then(|status| status.version);
+        Ok(RetentionFacts {
+            keep,
+            present: versions::in_directory(&self.service.versions())?,
+            announced: decide::announced(&self.configurations()?),
+            reported,
+            bad: self.bad_versions()?.into_iter().map(|mark| mark.version).collect(),
+            pinned: self.pin()?.map(|mark| mark.version),
+            in_flight: pushed.into_iter().chain(begun).collect(),
+        })
     }
 
     /// Where the member list is, or would be: conf/MODEL.env.sh, otherwise the uploaded env.sh (contract section 2).

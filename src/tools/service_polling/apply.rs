@@ -8,7 +8,7 @@ use crate::error::{Error, Result, one_line};
 use crate::formats::manifest::{Manifest, More};
 use crate::formats::member_state::Word;
 use crate::layout::{self, MANIFESTS, Member, SERVICE_MODULE};
-use crate::machine::files::{self, MANIFEST_LIMIT};
+use crate::machine::files::{self, CONFIGURATION_LIMIT, MANIFEST_LIMIT};
 use crate::machine::processes::{self, CommandLine};
 use crate::machine::rsync::{self, Limits, Remote, Transfer};
 use crate::machine::{clock, service, terminal, trees, versions};
@@ -100,7 +100,7 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
         }
         Action::Report(version) => tell::report(version, member, settings),
         Action::Done => {
-            files::remove_if_exists(&member.failed_service_conf())?;
+            forget_failed_that_works(member)?;
             files::remove_if_exists(&member.journal())
         }
         Action::RolledBack => files::remove_if_exists(&member.journal()),
@@ -128,6 +128,14 @@ fn complain_of(hook: Result<()>) {
     if let Err(error) = hook {
         terminal::complain(super::PROGRAM, error);
     }
+}
+
+/// The service.conf that did not come up here is not tried again, also when others have worked since: it may be announced once
+/// more. Only if it is the one that works now, it has not failed after all.
+fn forget_failed_that_works(member: &Member) -> Result<()> {
+    let [installed, failed] = [member.service_conf(), member.failed_service_conf()];
+    let read = |path: &Path| files::read_if_exists(path, CONFIGURATION_LIMIT);
+    if read(&installed)? == read(&failed)? { files::remove_if_exists(&failed) } else { Ok(()) }
 }
 
 /// Runs `service_start` until it ends; where it stays in the foreground, as the service itself, until that answers.

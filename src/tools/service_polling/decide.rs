@@ -318,7 +318,7 @@ fn prune(observed: &Observed, installed: &[u8], previous: Option<&[u8]>) -> Vec<
     let named = [Some(installed), previous, observed.failed.as_deref()];
     let named = named.into_iter().flatten().filter_map(|conf| service_conf::value(conf, "moduleversion"));
     let protected: Vec<Version> = named.filter_map(|value| Version::of_directory(value).ok()).collect();
-    let versions = expendable(present.clone(), &protected, *keep);
+    let versions = expendable(present.clone(), &protected, &[], *keep);
     if versions.is_empty() { Vec::new() } else { vec![Action::DeleteVersions(versions)] }
 }
 

@@ -251,6 +251,12 @@ pub struct RetentionFacts {
     pub announced: Vec<Version>,
     /// What every report names, also those of hosts that are no members any more.
     pub reported: Vec<Version>,
+    /// Those that were marked bad.
+    pub bad: Vec<Version>,
+    /// The one that is pinned.
+    pub pinned: Option<Version>,
+    /// Those that are pushed, being published or rolled out.
+    pub in_flight: Vec<Version>,
 }
 
 /// An edit of a service.conf.

@@ -1,7 +1,7 @@
 //! Which old versions go when an upgrade has ended (defect 10).
 
 use crate::retention::expendable;
-use crate::tools::dispatch::decide::{Action, CheckFacts};
+use crate::tools::dispatch::decide::{Action, CheckFacts, RetentionFacts};
 use crate::tools::dispatch::journal::Journal;
 use crate::version::Version;
 
@@ -13,17 +13,27 @@ pub fn prune(facts: &CheckFacts, ours: Option<&Journal>) -> Option<Action> {
         Ok(retention) => retention,
         Err(error) => return Some(Action::Fail(error.clone().context("no old version was deleted"))),
     };
-    let in_flight = facts.success.as_ref().and_then(|success| success.announces.clone());
-    let protected: Vec<Version> = [&journal.version]
+    let versions = dispensable(retention, &journal.before);
+    (!versions.is_empty()).then_some(Action::DeleteVersions(versions))
+}
+
+/// The versions that may go now: none that anybody serves, is announced, pinned or in flight, and none to go back to. Those are
+/// the ones before the announced one, as far as that is known, and the newest good one before it by name.
+pub fn dispensable(facts: &RetentionFacts, before: &[Version]) -> Vec<Version> {
+    let is_good = |version: &&Version| !facts.bad.contains(version);
+    let newest = facts.announced.iter().max();
+    let older = facts.present.iter().filter(|version| Some(*version) < newest);
+    // What came before may have been a bad version, which a rollback left.
+    let previous =
+        if before.iter().any(|version| is_good(&version)) { None } else { older.filter(is_good).max() };
+    let protected: Vec<Version> = [before, &facts.announced, &facts.reported, &facts.in_flight]
         .into_iter()
-        .chain(&journal.before)
-        .chain(&retention.announced)
-        .chain(&retention.reported)
-        .chain(&in_flight)
+        .flatten()
+        .chain(&facts.pinned)
+        .chain(previous)
         .cloned()
         .collect();
-    let versions = expendable(retention.present.clone(), &protected, retention.keep);
-    (!versions.is_empty()).then_some(Action::DeleteVersions(versions))
+    expendable(facts.present.clone(), &protected, &facts.bad, facts.keep)
 }
 
 #[cfg(test)]
@@ -32,11 +42,15 @@ mod tests {
     use crate::error::Error;
     use crate::identity::Identity;
     use crate::retention::Keep;
-    use crate::tools::dispatch::decide::{Members, RetentionFacts, RolloutFacts, Success};
+    use crate::tools::dispatch::decide::{Members, RetentionFacts, RolloutFacts};
     use crate::tools::dispatch::journal::Phase;
 
     fn versions(names: &[&str]) -> Vec<Version> {
         names.iter().map(|name| Version::parse(name.as_bytes()).unwrap()).collect()
+    }
+
+    fn version(name: &str) -> Version {
+        Version::parse(name.as_bytes()).unwrap()
     }
 
     fn journal() -> Journal {
@@ -59,6 +73,9 @@ mod tests {
                 present: versions(&names.iter().map(String::as_str).collect::<Vec<_>>()),
                 announced: versions(announced),
                 reported: versions(reported),
+                bad: Vec::new(),
+                pinned: None,
+                in_flight: versions(&["20180101"]),
             })),
             rollout: RolloutFacts::default(),
             now_s: 0,
@@ -67,15 +84,23 @@ mod tests {
 
     #[test]
     fn what_is_announced_was_before_is_reported_or_pushed_already_never_goes() {
-        let mut facts = facts(&["20180109", "20180102"], &["20180109", "20180103"]);
-        facts.success = Some(Success {
-            identity: journal().success,
-            age: crate::time::Seconds(1),
-            announces: Version::announced_in(b"20180101"),
-            content: b"20180101".to_vec(),
-        });
+        let facts = facts(&["20180109", "20180102"], &["20180109", "20180103"]);
         let pruned = prune(&facts, Some(&journal()));
         assert_eq!(pruned, Some(Action::DeleteVersions(versions(&["20180104", "20180106", "20180107"]))));
+    }
+
+    #[test]
+    fn bad_versions_go_and_the_previous_good_one_and_the_pinned_one_stay() {
+        let Some(Ok(mut facts)) = facts(&["20180105"], &[]).retention else { unreachable!() };
+        facts.bad = versions(&["20180104", "20180106", "20180107", "20180108", "20180109"]);
+        facts.pinned = versions(&["20180102"]).pop();
+        // Before the announced one there was a bad one, which a rollback left.
+        for before in [&[][..], &versions(&["20180109"])] {
+            let kept = ["20180101", "20180102", "20180103", "20180105"];
+            let goes = dispensable(&facts, before);
+            assert!(kept.iter().all(|kept| !goes.contains(&version(kept))), "{goes:?}");
+            assert_eq!(goes.len(), 5 - before.len());
+        }
     }
 
     #[test]
