@@ -44,6 +44,7 @@ mod scripts;
 mod service_conf_check;
 mod shells;
 mod spread;
+mod status;
 mod steering;
 mod toggle;
 mod toggle_fleet;

@@ -489,3 +489,119 @@ pub fn duration(Seconds(seconds): Seconds) -> String {
         seconds => format!("{} d", seconds / 86400),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::held::Hold;
+    use crate::formats::member_state::{MemberState, Word};
+
+    const V: &str = "20180413192258";
+    const OLD: &str = "20180101000000";
+
+    fn version(text: &str) -> Version {
+        Version::parse(text.as_bytes()).unwrap()
+    }
+
+    fn address(number: usize) -> Address {
+        Address::parse(format!("10.0.0.{number}").as_bytes()).unwrap()
+    }
+
+    /// Members whose services answer these; an empty one is silent.
+    fn facts(live: &[&str]) -> ModelFacts {
+        let member = |live: &&str| MemberFacts {
+            live: if live.is_empty() { Live::Silent } else { Live::Serves((*live).into()) },
+            report: Some((OLD.into(), Seconds(180))),
+            told: None,
+            is_waiting: false,
+            hindrance: None,
+        };
+        ModelFacts {
+            model: ModelName::parse(b"m").unwrap(),
+            list: "/conf/m.env.sh".to_owned(),
+            probe: "rpc",
+            batches: vec![live.len()],
+            announced: Some(version(V)),
+            pending: Pending::Nothing,
+            note: None,
+            in_flight_for: Some(Seconds(185)),
+            members: live.iter().enumerate().map(|(n, live)| (address(n + 1), member(live))).collect(),
+        }
+    }
+
+    fn hold(facts: &mut ModelFacts, place: usize) {
+        let hold = Hold {
+            member: facts.members[place].0.clone(),
+            until: None,
+            by: "ann@m1".to_owned(),
+            reason: "disk".to_owned(),
+        };
+        facts.members[place].1.hindrance = Some(Hindrance::Hold(hold));
+    }
+
+    #[test]
+    fn a_model_has_converged_when_everybody_serves_it_whom_nobody_holds_and_nothing_is_pending() {
+        let mut all = facts(&[V, V, OLD]);
+        assert!(!status(&all).converged);
+        hold(&mut all, 2);
+        let converged = status(&all);
+        assert!(converged.converged);
+        assert_eq!(converged.not_converged(), None);
+        let line = format!("m: {V}, 2 of 2 members have it, 1 held; upgrade in flight for 3 min: converged");
+        assert_eq!(converged.headline(), line);
+        all.pending = Pending::Version(version("20190101000000"));
+        let pushed = status(&all);
+        let says = "m: not converged: what was pushed is not announced yet";
+        assert_eq!((pushed.converged, pushed.not_converged().as_deref()), (false, Some(says)));
+        assert!(pushed.headline().contains("20190101000000 was pushed and is not announced yet"));
+        all.pending = Pending::Unnamed;
+        assert_eq!(status(&all).pending_version.as_deref(), Some(""));
+        all.announced = None;
+        let broken = status(&all);
+        assert!(!broken.converged && broken.not_converged().unwrap().contains("names no version"));
+    }
+
+    #[test]
+    fn a_member_that_does_not_answer_has_no_version_but_a_report() {
+        let silent = &status(&facts(&[V, ""])).members[1];
+        assert_eq!(
+            (silent.verdict, silent.version.as_deref(), silent.version_age_s),
+            (UNREACHABLE, None, None)
+        );
+        assert_eq!(silent.why, format!("no answer; reported {OLD} 3 min ago"));
+        let late = status(&facts(&[V, "", OLD])).not_converged().unwrap();
+        assert_eq!(late, "m: not converged: 2 of 3: 10.0.0.2 (unreachable), 10.0.0.3 (not polled yet)");
+    }
+
+    #[test]
+    fn two_looks_differ_by_what_happened_and_not_by_what_grew_older() {
+        let first = facts(&[V, OLD]);
+        let mut later = facts(&[V, OLD]);
+        later.in_flight_for = Some(Seconds(999));
+        later.members[1].1.report = Some((OLD.into(), Seconds(999)));
+        assert_eq!(status(&first).without_ages(), status(&later).without_ages());
+        let told = MemberState::new(Word::Updating, version(V), 0, "");
+        later.members[1].1.told = Some((told, Seconds(1)));
+        assert_ne!(status(&first).without_ages(), status(&later).without_ages());
+    }
+
+    #[test]
+    fn who_waits_is_told_for_which_batch() {
+        let mut waiting = facts(&[V, OLD, OLD, OLD]);
+        waiting.batches = vec![1, 2, 4];
+        (1..4).for_each(|n| waiting.members[n].1.is_waiting = true);
+        let (verdict, lines) = explain(&waiting, &address(3)).unwrap();
+        assert_eq!(verdict, Verdict::Waiting.words());
+        assert!(lines.contains(&"batch: waits for batch 3 of 3; 1 of 4 are let in".to_owned()), "{lines:?}");
+        assert_eq!(lines.last().unwrap(), "waiting: wait until the members before it have the version");
+        assert_eq!(explain(&waiting, &address(9)), None);
+        let (verdict, lines) = explain(&waiting, &address(1)).unwrap();
+        assert_eq!((verdict, lines.last().unwrap().as_str()), (CURRENT, "current: nothing to do"));
+    }
+
+    #[test]
+    fn a_span_is_said_in_the_unit_that_fits() {
+        let said = [-5, 0, 119, 120, 7199, 7200, 172_800].map(|seconds| duration(Seconds(seconds)));
+        assert_eq!(said, ["0 s", "0 s", "119 s", "2 min", "119 min", "2 h", "2 d"]);
+    }
+}

@@ -1,0 +1,398 @@
+//! `dispatch --status` and `--explain`: a real fleet, whose members do what members do at two in the morning. Real services that
+//! open the model's library and are asked over RPC, the real rsync daemon, new pollers and a legacy one.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::asking;
+use crate::batches;
+use crate::harness::outcome::shown;
+use crate::harness::parts::need;
+use crate::harness::rsyncd::quiet_port;
+use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF, announced};
+use crate::harness::{Outcome, Sandbox, Side, Tool, World};
+
+const OLD: &str = "20180101000000";
+const V: &str = "20180413192258";
+
+/// What becomes of each member, and what it serves then (`-`: nobody knows).
+const FATES: [(&str, &str, &str); 11] = [
+    ("127.0.0.21", "current", V),
+    ("127.0.0.22", "current", V),
+    ("127.0.0.23", "failed verification", OLD),
+    ("127.0.0.24", "rolled back", OLD),
+    ("127.0.0.25", "unreachable", "-"),
+    ("127.0.0.26", "unreachable", "-"),
+    ("127.0.0.27", "held", OLD),
+    ("127.0.0.28", "held", OLD),
+    ("127.0.0.29", "not polled yet", OLD),
+    ("127.0.0.30", "pulled but not restarted", "-"),
+    ("127.0.0.31", "restarted with the old version", OLD),
+];
+const LEGACY: &str = FATES[1].0;
+const UNVERIFIED: &str = FATES[2].0;
+const ROLLED_BACK: &str = FATES[3].0;
+const DEAD: &str = FATES[4].0;
+const HUNG: &str = FATES[5].0;
+const HELD: &str = FATES[6].0;
+const DENIED: &str = FATES[7].0;
+const NOT_STARTED: &str = FATES[9].0;
+const OLD_AGAIN: &str = FATES[10].0;
+
+/// The fleet; dropping it ends the services.
+struct Fleet<'a> {
+    world: World<'a>,
+    port: u16,
+}
+
+impl Fleet<'_> {
+    /// Everybody serves OLD, but for one that is new.
+    fn new(sandbox: &Sandbox) -> Fleet<'_> {
+        let fleet = Fleet { world: sandbox.world(), port: quiet_port() };
+        let world = &fleet.world;
+        world.registered();
+        world.service_conf("config_1", fleet.conf(OLD));
+        let members: Vec<&str> = FATES.iter().map(|(member, ..)| *member).collect();
+        world.member_list(&members.join(","));
+        world.member_list_says(&format!("probe=rpc probe_timeout=1\nmoduleport={}\n", fleet.port));
+        world.write("rsyncd.conf", format!("[datamining_service]\npath = /x\nhosts deny = {DENIED}\n"));
+        world.uploaded(&format!("{V}\n"));
+        fleet.compile();
+        world.write(world.upload("success"), format!("{V}\n"));
+        FATES.iter().for_each(|(member, ..)| fleet.member(member));
+        fleet
+    }
+
+    fn conf(&self, version: &str) -> String {
+        announced(SERVICE_CONF, version).replace("port=17019", &format!("port={}", self.port))
+    }
+
+    /// The model of the demo, as it was pushed.
+    fn compile(&self) {
+        let library = self.world.upload(&format!("lib/{LIBRARY}"));
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo/model.c");
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-DRELEASE=\"2\"", "-DBIAS=0", "-o"]).arg(&library).arg(source);
+        assert!(cc.status().expect("cc starts").success());
+        self.world.write(self.world.upload("data/weight.txt"), "2\n");
+        for file in [format!("lib/{LIBRARY}"), "data/weight.txt".to_owned()] {
+            self.world.age(self.world.upload(&file), 3600);
+        }
+    }
+
+    fn member(&self, member: &str) {
+        let world = &self.world;
+        world.member(member);
+        let workspace = world.path(format!("member-{member}/workspace"));
+        let (home, service) = (workspace.display(), workspace.join("bin/service.sh"));
+        world.write(&service, include_str!("../examples/demo/service.sh"));
+        for dir in ["log", "temp"] {
+            world.directory(workspace.join(dir));
+        }
+        let own_conf =
+            if member == OLD_AGAIN { format!("conf={home}/bin/old.conf\n") } else { String::new() };
+        let program = model_service();
+        world.write(
+            workspace.join("bin/service.env"),
+            format!("address={member}\nprogram={}\n{own_conf}", program.display()),
+        );
+        world.write(workspace.join("bin/old.conf"), self.conf(OLD));
+        let start = match member {
+            ROLLED_BACK => {
+                format!("grep -q {V} {home}/bin/etc/service.conf || sh {} start", service.display())
+            }
+            NOT_STARTED => "exit 3".to_owned(),
+            _ => format!("sh {} start", service.display()),
+        };
+        let env_sh = format!("member-{member}/watch/env.sh");
+        let settings = format!(
+            "moduleport={}\nservice_timeout=1\nservice_start='{start}'\nservice_stop='sh {} stop'\n",
+            self.port,
+            service.display()
+        );
+        world.write(&env_sh, [world.read(&env_sh), settings.into_bytes()].concat());
+        if member == NOT_STARTED {
+            return;
+        }
+        let versions = workspace.join("plugin").join(MODEL).join(OLD);
+        for file in [format!("lib/{LIBRARY}"), "data/weight.txt".to_owned()] {
+            world.write(versions.join(&file), world.read(world.upload(&file)));
+        }
+        world.write(workspace.join("bin/etc/service.conf"), self.conf(OLD));
+        if member != DEAD {
+            let started = Command::new("sh").arg(&service).arg("start").stdin(Stdio::null()).status();
+            assert!(started.unwrap().success(), "{member}");
+        }
+    }
+
+    fn signal(&self, member: &str, signal: Signal) {
+        let pid = self.world.path(format!("member-{member}/workspace/temp/service.pid"));
+        if let Ok(Ok(pid)) = std::fs::read_to_string(pid).map(|text| text.trim().parse()) {
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    fn poll(&self, side: Side, member: &str, expected_status: i32) -> Outcome {
+        let outcome = self.world.poll(side, member);
+        assert_eq!(outcome.status, expected_status, "{member}: {}", shown(&outcome));
+        outcome
+    }
+
+    fn dispatch(&self, arguments: &[&str]) -> Outcome {
+        let mut command = self.world.command(Tool::Dispatch, Side::BINARY, arguments);
+        self.world.finish(command.env("RSYNCD_CONF", self.world.path("rsyncd.conf")))
+    }
+
+    /// Each member's verdict and version, by the JSON document.
+    fn verdicts(&self) -> (BTreeMap<String, (String, String)>, Value) {
+        let outcome = self.dispatch(&["--status", MODEL, "--json"]);
+        assert_eq!(outcome.stdout.lines().count(), 1, "{}", shown(&outcome));
+        let document: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let members = document["models"][0]["members"].as_array().unwrap();
+        let verdict = |m: &Value| (text(&m["member"]), (text(&m["verdict"]), text(&m["version"])));
+        let verdicts = members.iter().map(verdict).collect();
+        assert_eq!(outcome.status == 0, document["converged"].as_bool().unwrap());
+        (verdicts, document)
+    }
+
+    fn explained(&self, member: &str) -> String {
+        let outcome = self.dispatch(&["--explain", MODEL, member]);
+        assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{}", shown(&outcome));
+        outcome.stdout
+    }
+}
+
+impl Drop for Fleet<'_> {
+    fn drop(&mut self) {
+        FATES.iter().for_each(|(member, ..)| self.signal(member, Signal::SIGKILL));
+    }
+}
+
+/// The example beside this test's own directory; `cargo test` builds it, `cargo test --test suite` does not.
+fn model_service() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let program = own.parent().unwrap().parent().unwrap().join("examples/model_service");
+    assert!(program.is_file(), "{} is not there; run cargo build --examples", program.display());
+    program
+}
+
+/// One release of which nearly everything goes wrong that can.
+fn released(fleet: &Fleet) {
+    let world = &fleet.world;
+    let ticked = fleet.dispatch(&[MODEL, PREFIX, LIBRARY]);
+    assert_eq!((ticked.status, ticked.stderr.as_str()), (0, ""), "{}", shown(&ticked));
+    world.write(world.service(".held"), format!("{HELD} - ann@m1 disk is being replaced\n"));
+    fleet.signal(HUNG, Signal::SIGSTOP);
+    let weight = world.service(&format!("plugin/{V}/data/weight.txt"));
+    world.write(&weight, "3\n");
+    let unverified = fleet.poll(Side::BINARY, UNVERIFIED, 1);
+    assert!(unverified.stderr.contains("is not what its manifest says"), "{}", unverified.stderr);
+    world.write(&weight, "2\n");
+    fleet.poll(Side::BINARY, FATES[0].0, 0);
+    fleet.poll(Side::SCRIPT, LEGACY, 0);
+    fleet.poll(Side::BINARY, ROLLED_BACK, 1);
+    fleet.poll(Side::BINARY, NOT_STARTED, 1);
+    fleet.poll(Side::BINARY, OLD_AGAIN, 0);
+}
+
+#[test]
+fn every_member_has_the_verdict_that_it_deserves() {
+    need!("rsync", "dash", "sed", "cc");
+    let sandbox = Sandbox::new();
+    let fleet = Fleet::new(&sandbox);
+    released(&fleet);
+    let expected: BTreeMap<String, (String, String)> = FATES
+        .iter()
+        .map(|(member, verdict, version)| (member.to_string(), (verdict.to_string(), version.to_string())))
+        .collect();
+    let (verdicts, document) = fleet.verdicts();
+    assert_eq!(verdicts, expected);
+    let model = &document["models"][0];
+    assert_eq!((model["announced_version"].as_str(), model["members_total"].as_u64()), (Some(V), Some(11)));
+    assert_eq!((model["members_current"].as_u64(), model["members_held"].as_u64()), (Some(2), Some(2)));
+    assert!(model["in_flight_for_s"].is_i64() && model["converged"] == false);
+    let member = |n: usize| &model["members"][n];
+    assert_eq!(
+        (member(0)["version_from"].as_str(), member(0)["version_age_s"].as_i64()),
+        (Some("rpc"), Some(0))
+    );
+    assert_eq!(member(1)["told"], Value::Null, "a legacy poller tells nothing");
+    assert_eq!(
+        (member(2)["told"]["word"].as_str(), &member(2)["has_failed"]),
+        (Some("not-installed"), &Value::Bool(true))
+    );
+    assert_eq!(member(6)["held"]["by"].as_str(), Some("ann@m1"));
+    assert!(member(7)["held"]["place"].as_str().unwrap().ends_with("rsyncd.conf:3"));
+
+    // The table says the same, and who has not converged on standard error.
+    let table = fleet.dispatch(&["--status", MODEL]);
+    assert_eq!((table.status, table.stderr.lines().count()), (1, 1), "{}", shown(&table));
+    assert!(
+        table
+            .stdout
+            .starts_with(&format!("{MODEL}: {V}, 2 of 9 members have it, 2 held; upgrade in flight for"))
+    );
+    assert!(table.stdout.contains("is not what its manifest says"), "{}", table.stdout);
+    for (member, verdict, version) in FATES {
+        let line = table.stdout.lines().find(|line| line.starts_with(member)).unwrap();
+        assert!(line.contains(verdict) && line.contains(version), "{line}");
+    }
+    assert!(table.stderr.contains(&format!("not converged: 7 of 9: {UNVERIFIED} (failed verification), ")));
+    assert!(!table.stderr.contains(HELD) && !table.stdout.contains('\x1b'));
+
+    let current = fleet.dispatch(&["--explain", MODEL, LEGACY]);
+    assert_eq!((current.status, current.stderr.as_str()), (0, ""), "{}", shown(&current));
+    for (member, says) in [
+        (UNVERIFIED, "told: not-installed 20180413192258, "),
+        (DEAD, "serves: not known: its service does not answer (probe=rpc)"),
+        (DENIED, "rsyncd.conf:3"),
+    ] {
+        let explained = fleet.explained(member);
+        assert!(explained.contains(says), "{explained}");
+        let verdict = FATES.iter().find(|fate| fate.0 == member).unwrap().1;
+        assert!(explained.lines().last().unwrap().starts_with(&format!("{verdict}: ")), "{explained}");
+    }
+    let stranger = fleet.dispatch(&["--explain", MODEL, "10.9.9.9"]);
+    assert_eq!((stranger.status, stranger.stdout.as_str()), (2, ""), "{}", shown(&stranger));
+
+    // A failure that stays is told once; one that is over is taken back.
+    let state = fleet.world.service(&format!("version/.state-{UNVERIFIED}"));
+    assert!(String::from_utf8(fleet.world.read(&state)).unwrap().starts_with(&format!("not-installed {V} ")));
+    fleet.poll(Side::BINARY, UNVERIFIED, 0);
+    let told = String::from_utf8(fleet.world.read(&state)).unwrap();
+    assert!(told.starts_with(&format!("current {V} ")), "{told}");
+    assert_eq!(fleet.verdicts().0[UNVERIFIED], ("current".to_owned(), V.to_owned()));
+}
+
+/// As in tests/asking.rs: two hundred, every twentieth of which accepts and never answers; three seconds are for a busy machine.
+#[test]
+fn the_status_of_two_hundred_members_takes_no_longer_than_the_time_limit_of_one() {
+    need!("rsync");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    let members = asking::addresses(200);
+    let manner = |n: usize| if n % 20 == 7 { asking::Manner::Silent } else { asking::Manner::Serves(V) };
+    let port = asking::fleet(members.iter().enumerate().map(|(n, address)| (*address, manner(n))).collect());
+    asking::in_flight(&world, &members, &format!("probe=rpc\nmoduleport={port}\n"));
+    let begun = std::time::Instant::now();
+    let outcome = world.run(Tool::Dispatch, Side::BINARY, &["--status", MODEL]);
+    println!("the status of 200 members, 10 of them silent, in {:?}", begun.elapsed());
+    assert_eq!(outcome.status, 1, "{}", shown(&outcome));
+    assert!(outcome.stdout.contains("190 of 200 members have it"), "{}", outcome.stdout);
+    assert_eq!(outcome.stdout.matches("unreachable").count(), 10);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(2 + 1 + 3), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_status_needs_no_lock_and_changes_nothing() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    batches::fleet(&world, 2, "");
+    let dispatch = |arguments: &[&str]| world.run(Tool::Dispatch, Side::BINARY, arguments);
+    // A push that no tick has seen is no convergence on the version before.
+    world.reported(&batches::address(1), "20170101000000");
+    world.reported(&batches::address(2), "20170101000000");
+    let pushed = dispatch(&["--status", MODEL]);
+    assert_eq!(pushed.status, 1, "{}", shown(&pushed));
+    assert!(pushed.stderr.contains("what was pushed is not announced yet"), "{}", pushed.stderr);
+    dispatch(&[MODEL, PREFIX, LIBRARY]);
+    let before = world.outcome_now(dispatch(&["--status"]));
+    let lock = std::fs::File::open(world.service(".dispatch.lock")).unwrap();
+    let _held = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
+    for arguments in [&["--status"][..], &["--status", MODEL, "--json"], &["--explain", MODEL, "127.0.0.11"]]
+    {
+        let outcome = dispatch(arguments);
+        assert_eq!(outcome.status, 1, "{}", shown(&outcome));
+        assert_eq!(crate::harness::outcome::differences(&before, &outcome), [""; 0], "{arguments:?}");
+    }
+}
+
+#[test]
+fn watching_ends_when_all_have_converged_or_the_time_is_up() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    batches::fleet(&world, 2, "batches=1,100%\n");
+    let dispatch = |arguments: &[&str]| world.run(Tool::Dispatch, Side::BINARY, arguments);
+    let tick = || assert_eq!(dispatch(&[MODEL, PREFIX, LIBRARY]).status, 0);
+    tick();
+    let overdue = dispatch(&["--status", MODEL, "--watch", "--timeout", "1"]);
+    assert_eq!((overdue.status, overdue.stderr.lines().count()), (1, 1), "{}", shown(&overdue));
+    assert!(
+        overdue.stderr.contains("127.0.0.11 (not polled yet), 127.0.0.12 (waiting)"),
+        "{}",
+        overdue.stderr
+    );
+    assert!(overdue.stdout.contains("1 of 2 let in so far"), "{}", overdue.stdout);
+    assert_eq!(overdue.stdout.matches("MEMBER").count(), 1, "nothing changed: {}", overdue.stdout);
+    let mut watching =
+        world.command(Tool::Dispatch, Side::BINARY, &["--status", "--watch", "--timeout", "60"]);
+    let watching = watching.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    for n in [1, 2] {
+        assert_eq!(world.poll(Side::BINARY, &batches::address(n)).status, 0);
+        tick();
+    }
+    let watched = watching.wait_with_output().unwrap();
+    assert!(watched.status.success(), "{watched:?}");
+    let last = String::from_utf8(watched.stdout).unwrap().lines().last().unwrap().to_owned();
+    assert_eq!(last, format!("{MODEL}: {V}, 2 of 2 members have it: converged"));
+}
+
+#[test]
+fn what_cannot_be_judged_is_said_in_one_line() {
+    need!("rsync");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    let failed = |status: i32, says: &str, arguments: &[&str]| {
+        let outcome = world.run(Tool::Dispatch, Side::BINARY, arguments);
+        assert_eq!((outcome.status, outcome.stderr.lines().count()), (status, 1), "{}", shown(&outcome));
+        assert!(outcome.stderr.contains(says), "{}", outcome.stderr);
+    };
+    failed(1, "no model has a member list", &["--status"]);
+    failed(1, "is not there", &["--status", MODEL]);
+    world.registered();
+    failed(1, "members unknown", &["--status", MODEL]);
+    world.member_list("127.0.0.11");
+    world.write(world.service(".held"), "127.0.0.11 tomorrow ann@m1 disk\n");
+    failed(2, ".held:1:1: this hold has no time", &["--status", MODEL]);
+    failed(1, "this hold has no time", &["--status"]);
+    std::fs::remove_file(world.service(".held")).unwrap();
+    world.member_list_says("batches=1\nmembers=a,b\n");
+    failed(2, "batches", &["--status", MODEL]);
+}
+
+/// A monitor that takes no dot files, and one that takes nothing: what is told is nobody's hindrance.
+#[test]
+fn a_daemon_that_refuses_what_is_told_gets_its_report_all_the_same() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    batches::fleet(&world, 1, "");
+    world.published(V);
+    let module = |more: &str| {
+        let path = world.path("monitor/rsync_service_data/datamining_service");
+        let ids = if crate::harness::parts::is_root() { "uid = root\ngid = root\n" } else { "" };
+        format!("use chroot = no\n{ids}[datamining_service]\npath = {}\n{more}", path.display())
+    };
+    for (more, status) in [("read only = no\nexclude = .state-*\n", 0), ("read only = yes\n", 1)] {
+        let dir = tempfile::tempdir().unwrap();
+        let daemon = crate::harness::daemon::Daemon::start_with(dir.path(), &module(more));
+        let env_sh = world.path("member-127.0.0.11/watch/env.sh");
+        let port = format!("rsyncport={}\n", daemon.port);
+        world.write(&env_sh, [world.read(&env_sh), port.into_bytes()].concat());
+        world.write("member-127.0.0.11/workspace/bin/etc/service.conf", SERVICE_CONF);
+        let _ = std::fs::remove_file(world.service("version/127.0.0.11"));
+        let outcome = world.poll(Side::BINARY, "127.0.0.11");
+        assert_eq!(outcome.status, status, "{more}: {}", shown(&outcome));
+        assert_eq!(world.service("version/127.0.0.11").exists(), status == 0, "{more}");
+        assert!(!world.service("version/.state-127.0.0.11").exists(), "{more}");
+        assert!(outcome.journal.ends_with(&["stop 127.0.0.11".to_owned(), "start 127.0.0.11".to_owned()]));
+    }
+}
