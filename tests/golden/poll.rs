@@ -162,7 +162,7 @@ scenarios! {
             binary: |outcome| {
                 assert_eq!(outcome.status, 1);
                 assert!(outcome.stderr.contains("service_start"), "{}", outcome.stderr);
-                assert!(!outcome.tree.has("monitor/rsync_service_data/datamining_service/mblog_yellow/version"));
+                assert!(!outcome.tree.has("monitor/rsync_service_data/datamining_service/mblog_yellow/version/127.0.0.11"));
             },
         },
     );
