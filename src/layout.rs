@@ -22,8 +22,8 @@ pub const ADMITTED: &str = ".admitted";
 pub const HELD: &str = ".held";
 /// What the name begins with under which a member's poller leaves, beside its report, how far it is.
 pub const STATE: &str = ".state-";
-/// What the name of a version begins with while it is deleted.
-pub const DISCARDED: &str = ".discarded-";
+/// Where versions are moved before they are deleted, in their directory of versions.
+pub const DISCARDED: &str = ".discarded";
 /// The workspace inside every container, which service.conf's paths name.
 pub const WORKSPACE: &str = "/data1/work/datasys/framework/service/workspace";
 /// The configuration of the monitor's rsync daemon.
@@ -38,7 +38,7 @@ pub const SERVICE_ROOT: &str = "/data1/service";
 
 /// Where a version is moved, in its directory of versions, before it is deleted.
 pub fn discarded(versions: &Path, version: &Version) -> PathBuf {
-    versions.join(format!("{DISCARDED}{version}"))
+    versions.join(DISCARDED).join(version)
 }
 
 /// The lock of whoever edits a file: a dot file beside it.
@@ -226,9 +226,10 @@ impl Service {
         self.versions().join(format!(".staging-{version}"))
     }
 
-    /// Where a version is moved before it is deleted.
-    pub fn discarded(&self, version: &Version) -> PathBuf {
-        discarded(&self.versions(), version)
+    /// The versions that are being deleted. It is there only while there are some: one look tells whether a deletion is to be
+    /// finished.
+    pub fn discarded(&self) -> PathBuf {
+        self.versions().join(DISCARDED)
     }
 
     /// The manifests of the published versions.

@@ -192,14 +192,15 @@ fn an_interrupted_deletion_is_finished_by_the_next_tick_whether_or_not_it_is_ask
     let world = sandbox.world();
     with_history(&world);
     std::fs::remove_file(world.upload("success")).unwrap();
-    let aside = format!("plugin/.discarded-{}", OLD[0]);
+    world.directory(world.service("plugin/.discarded"));
+    let aside = format!("plugin/.discarded/{}", OLD[0]);
     std::fs::rename(world.service(&format!("plugin/{}", OLD[0])), world.service(&aside)).unwrap();
     // Another one is there again.
-    world.write(world.service(&format!("plugin/.discarded-{}/x", OLD[1])), "x");
+    world.write(world.service(&format!("plugin/.discarded/{}/x", OLD[1])), "x");
     let outcome = dispatched(&world, &[]);
     assert_eq!((outcome.status, outcome.stdout.as_str()), (0, ""), "{}", shown(&outcome));
     assert!(!world.service(&aside).exists());
-    assert!(!world.service(&format!("plugin/.discarded-{}", OLD[1])).exists());
+    assert!(!world.service("plugin/.discarded").exists());
     let kept = [&OLD[1..], &[BEFORE]].concat();
     assert_eq!(names(&world, "plugin"), expected(&kept));
     assert_eq!(names(&world, ".manifests"), kept);
@@ -234,7 +235,7 @@ fn a_member_deletes_its_own_old_versions_but_for_those_it_could_go_back_to() {
         let env = "member-127.0.0.11/watch/env.sh";
         world.write(env, [world.read(env), keep.as_bytes().to_vec()].concat());
         let versions = format!("member-127.0.0.11/workspace/plugin/{MODEL}");
-        for name in OLD.iter().chain([&BEFORE, &"by-hand", &".discarded-20150101000000"]) {
+        for name in OLD.iter().chain([&BEFORE, &"by-hand", &".discarded/20150101000000"]) {
             world.write(format!("{versions}/{name}/lib/{LIBRARY}"), "0123456789");
         }
         let etc = "member-127.0.0.11/workspace/bin/etc";

@@ -50,5 +50,6 @@ mod toggle;
 mod toggle_fleet;
 mod toggle_include;
 mod toggle_until;
+mod unchanged;
 mod wait;
 mod wrappers;

@@ -256,6 +256,12 @@ fn keep_owner(file: &File, original: &fs::Metadata) -> std::io::Result<()> {
     }
 }
 
+/// A path's permission bits.
+pub fn mode(path: &Path) -> Result<u32> {
+    let metadata = fs::symlink_metadata(path).map_err(|e| Error::io("look at", path, &e))?;
+    Ok(metadata.mode() & 0o7777)
+}
+
 /// Gives a path a mode, whatever the umask. A link that somebody has put in its place is not followed: that is an error.
 pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
     open_without_following(path)

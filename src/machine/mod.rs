@@ -9,6 +9,7 @@ pub mod environment;
 pub mod files;
 pub mod frames;
 pub mod http;
+pub mod links;
 pub mod locks;
 pub mod net;
 pub mod probe;

@@ -11,10 +11,16 @@ use crate::machine::clock::Deadline;
 /// The stack of a thread that asks, in bytes; the C library's resolver of names needs the most.
 const STACK: usize = 256 << 10;
 
+/// How many threads ask in this process, for whichever question: each has an open file or two.
+static ASKING: AtomicUsize = AtomicUsize::new(0);
+
+/// How many may be started where others ask already: nobody waits for them.
+const LEAST: usize = 8;
+
 /// How much longer than their limits all rounds together may take; only a name that resolves slowly needs more than its limit.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Asks every question in threads, at most `at_once` at a time. `ask` has to return at its deadline, which is `limit` after
+/// Asks every question in threads, at most `at_once` at a time, those that other calls have at work included. `ask` has to return at its deadline, which is `limit` after
 /// it was called. The answers are in the order of the questions; a question whose `ask` did not return in time has none.
 pub fn ask_all<Q, A>(
     questions: Vec<Q>,
@@ -30,7 +36,8 @@ where
     let mut answers: Vec<Option<A>> = questions.iter().map(|_| None).collect();
     let round = Arc::new(Round { questions, next: AtomicUsize::new(0), limit, ask });
     let (answered, inbox) = mpsc::channel();
-    let wanted = at_once.min(count);
+    let free = at_once.saturating_sub(ASKING.load(Ordering::Relaxed)).max(LEAST);
+    let wanted = at_once.min(free).min(count);
     let started = (0..wanted).take_while(|_| start(&round, &answered)).count();
     if started < wanted {
         log::debug!("only {started} threads could be started");
@@ -66,8 +73,16 @@ where
     F: Fn(&Q, Deadline) -> A + Send + Sync + 'static,
 {
     let (round, answered) = (Arc::clone(round), answered.clone());
-    let work = move || round.ask_one_after_the_other(&answered);
-    thread::Builder::new().stack_size(STACK).spawn(work).is_ok()
+    let work = move || {
+        round.ask_one_after_the_other(&answered);
+        ASKING.fetch_sub(1, Ordering::Relaxed);
+    };
+    ASKING.fetch_add(1, Ordering::Relaxed);
+    let is_started = thread::Builder::new().stack_size(STACK).spawn(work).is_ok();
+    if !is_started {
+        ASKING.fetch_sub(1, Ordering::Relaxed);
+    }
+    is_started
 }
 
 impl<Q, F> Round<Q, F> {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::machine::clock;
 use crate::machine::processes::{self, GivenUp, Outcome, TimeLimits};
+use crate::machine::{clock, environment};
 use crate::names::{Address, Port};
 use crate::time::Seconds;
 
@@ -79,12 +79,17 @@ pub enum Transfer {
         /// The most bytes that are fetched: a larger file is left out, as a link is, without a failure.
         limit: u64,
     },
-    /// Makes a local directory hold exactly what a remote one holds.
+    /// Makes a local directory hold exactly what a remote one holds. The files that are in it already count as fetched, also
+    /// those of a try that was cut off.
     FetchDirectory {
         /// Where from, with a trailing slash.
         from: Remote,
         /// The local directory.
         to: PathBuf,
+        /// Local directories that may hold something similar: of a file that is there, too, only the differences travel.
+        similar: Vec<PathBuf>,
+        /// A path on the same file system. There the next try finds the file in which the connection was lost.
+        partial: PathBuf,
     },
 }
 
@@ -293,14 +298,41 @@ fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<Os
             arguments.extend(["--stats", "--ignore-times", "--"].map(OsString::from));
             arguments.extend([url(from), local(to)]);
         }
-        Transfer::FetchDirectory { from, to } => {
-            // --partial: the next try goes on within a file that the connection was lost in.
-            let options = ["--stats", "--ignore-times", "--partial", "-r", "--delete", "--"];
+        Transfer::FetchDirectory { from, to, similar, partial } => {
+            // --ignore-times: a similar file of the same size and second is not taken for the same one (defect 21).
+            let options = ["--stats", "--ignore-times", "--ignore-existing", "-r", "--delete"];
             arguments.extend(options.map(OsString::from));
+            arguments.push(option("--partial-dir=", partial));
+            // A file that is made from a similar one would have its mode, if not told otherwise.
+            if let Some(umask) = environment::umask() {
+                arguments.extend(["-p".into(), format!("--chmod={}", as_if_made(umask)).into()]);
+                arguments.extend(similar.iter().map(|dir| option("--copy-dest=", dir)));
+            }
+            arguments.push("--".into());
             arguments.extend([url(from), into_directory(to)]);
         }
     }
     (arguments, input)
+}
+
+/// How rsync makes the modes of a transfer what they are without `-p`: what the umask leaves, and no set-id bits.
+fn as_if_made(umask: u32) -> String {
+    let mut changes = "a-s,a-t".to_owned();
+    for (who, shift) in [("u", 6), ("g", 3), ("o", 0)] {
+        for (what, bit) in [("r", 4), ("w", 2), ("x", 1)] {
+            if umask >> shift & bit != 0 {
+                changes.push_str(&format!(",{who}-{what}"));
+            }
+        }
+    }
+    changes
+}
+
+/// A path as an option's value. rsync takes a relative one for one below the destination, so it has to begin at the root.
+fn option(name: &str, path: &Path) -> OsString {
+    let mut option = OsString::from(name);
+    option.push(path);
+    option
 }
 
 /// A local path that cannot be taken for `HOST:PATH`.
@@ -444,6 +476,12 @@ mod tests {
             arguments[arguments.len() - 3..],
             ["--", "./online/data/", "10.77.136.198::datamining_plugin/m/data/"]
         );
+    }
+
+    #[test]
+    fn modes_are_what_the_umask_leaves() {
+        assert_eq!(as_if_made(0), "a-s,a-t");
+        assert_eq!(as_if_made(0o027), "a-s,a-t,g-w,o-r,o-w,o-x");
     }
 
     #[test]

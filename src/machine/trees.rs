@@ -124,14 +124,21 @@ fn leaves_the_tree(path: &Path, target: &Path) -> bool {
 
 /// Copies surveyed entries into an existing directory as `cp -r` does: the modes that the umask leaves, no set-id bits,
 /// no times, links as links. Then makes all of it durable. Returns the regular files, with the digests of what was read.
+/// Before a regular file is copied, `share` may put it in its place in another way, and return what it read of the source.
 ///
 /// Fails at the first entry that cannot be copied; the caller discards what was copied.
-pub fn copy(root: &Path, entries: &[Entry], destination: &Path) -> Result<Files> {
+pub fn copy(
+    root: &Path,
+    entries: &[Entry],
+    destination: &Path,
+    share: &dyn Fn(&Path, &Entry, &Path) -> Option<FileFacts>,
+) -> Result<Files> {
     let mut files = Files::new();
     for entry in entries {
-        if let Some(facts) = copy_entry(&at(root, &entry.path), entry, &at(destination, &entry.path))? {
-            files.insert(entry.path.as_os_str().as_bytes().to_vec(), facts);
-        }
+        let (source, place) = (at(root, &entry.path), at(destination, &entry.path));
+        let shared = if entry.kind == Kind::File { share(&source, entry, &place) } else { None };
+        let copied = if shared.is_some() { shared } else { copy_entry(&source, entry, &place)? };
+        files.extend(copied.map(|facts| (entry.path.as_os_str().as_bytes().to_vec(), facts)));
     }
     // A directory that its owner may not write to gets that mode once it is filled.
     for entry in entries.iter().rev() {
@@ -184,7 +191,7 @@ fn copy_entry(source: &Path, entry: &Entry, destination: &Path) -> Result<Option
 /// Reads a file to its end, handing every chunk on. Returns its digest and its size in bytes.
 ///
 /// Fails when it has more bytes than it had when it was surveyed: it may grow as fast as it is read.
-fn read_through(
+pub(super) fn read_through(
     mut file: File,
     path: &Path,
     surveyed: u64,
@@ -217,16 +224,19 @@ fn read_through(
 pub fn digest(root: &Path, entries: &[Entry]) -> Result<Files> {
     let mut files = Files::new();
     for entry in entries.iter().filter(|entry| entry.kind == Kind::File) {
-        let path = root.join(&entry.path);
-        let (digest, size) =
-            read_through(open_without_following(&path)?, &path, entry.identity.size, |_| Ok(()))?;
+        let (digest, size) = digest_of(&root.join(&entry.path), entry.identity.size)?;
         let facts = FileFacts { digest, mode: entry.mode & 0o777, size };
         files.insert(entry.path.as_os_str().as_bytes().to_vec(), facts);
     }
     Ok(files)
 }
 
-fn open_without_following(path: &Path) -> Result<File> {
+/// A regular file's digest, and its size in bytes, which must not be more than it was surveyed with.
+pub(super) fn digest_of(path: &Path, surveyed: u64) -> Result<(Digest, u64)> {
+    read_through(open_without_following(path)?, path, surveyed, |_| Ok(()))
+}
+
+pub(super) fn open_without_following(path: &Path) -> Result<File> {
     files::open_without_following(path).map_err(|e| Error::io("read", path, &e))
 }
 
@@ -316,7 +326,7 @@ pub fn copy_directory(from: &Path, to: &Path) -> Result<()> {
     let staging = to.with_file_name(".copying");
     // What an earlier run left behind when it died.
     files::remove_tree(&staging)?;
-    let copied = copy(from, &entries, &staging).and_then(|_| files::rename(&staging, to));
+    let copied = copy(from, &entries, &staging, &|_, _, _| None).and_then(|_| files::rename(&staging, to));
     if copied.is_err() {
         let _ = files::remove_tree(&staging);
     }

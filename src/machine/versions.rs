@@ -17,7 +17,7 @@ pub fn in_directory(dir: &Path) -> Result<Vec<Version>> {
 
 /// The versions whose deletion was interrupted.
 pub fn half_deleted(dir: &Path) -> Result<Vec<Version>> {
-    names(dir, |name| Version::of_directory(name.strip_prefix(layout::DISCARDED.as_bytes())?).ok())
+    names(&dir.join(layout::DISCARDED), |name| Version::of_directory(name).ok())
 }
 
 fn names(dir: &Path, version_of: impl Fn(&[u8]) -> Option<Version>) -> Result<Vec<Version>> {
@@ -46,15 +46,22 @@ pub fn bytes(dir: &Path, versions: &[Version]) -> Result<u64> {
 pub fn discard(dir: &Path, versions: &[Version]) -> Result<u64> {
     let bytes = bytes(dir, versions)?;
     for version in versions {
-        let (place, aside) = (dir.join(version), layout::discarded(dir, version));
-        // What an earlier deletion under this name left.
-        files::remove_tree(&aside)?;
-        files::rename(&place, &aside)?;
+        set_aside(dir, version)?;
     }
     Ok(bytes)
 }
 
-/// Deletes what [`discard`] took out of sight.
-pub fn delete_discarded(dir: &Path, versions: &[Version]) -> Result<()> {
-    versions.iter().try_for_each(|version| files::remove_tree(&layout::discarded(dir, version)))
+/// Takes a version out of sight.
+pub fn set_aside(dir: &Path, version: &Version) -> Result<()> {
+    let aside = layout::discarded(dir, version);
+    files::create_directories(&dir.join(layout::DISCARDED))?;
+    // What an earlier deletion under this name left.
+    files::remove_tree(&aside)?;
+    files::rename(&dir.join(version), &aside)?;
+    files::sync(dir)
+}
+
+/// Deletes what was taken out of sight, whatever it is, and the directory that it was in.
+pub fn delete_discarded(dir: &Path) -> Result<()> {
+    files::remove_tree(&dir.join(layout::DISCARDED))
 }

@@ -25,7 +25,7 @@ fn disturbed(case: &Case, name: &str, path: &str, error: Option<&str>) {
 #[test]
 fn half_a_version_that_was_about_to_be_deleted_does_not_stay() {
     need_tracing!();
-    disturbed(&cases::DISPATCH_AFTER_A_SCRIPT, "unlinkat", ".discarded-", None);
+    disturbed(&cases::DISPATCH_AFTER_A_SCRIPT, "unlinkat", ".discarded", None);
     disturbed(&cases::POLL_AFTER_A_SCRIPT, "rename", "/.staging-", None);
 }
 

@@ -316,7 +316,7 @@ fn end(case: &Case, reference: &Reference, settled: &Outcome) -> Vec<String> {
 }
 
 static LEFTOVER: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^\.(staging-.*|discarded-.*|.*\.new|success\.removing|service_polling|copying)$").unwrap()
+    Regex::new(r"^\.(staging-.*|discarded|.*\.new|success\.removing|service_polling|copying)$").unwrap()
 });
 
 fn is_leftover(name: &str) -> bool {

@@ -76,9 +76,8 @@ pub fn cases() -> Vec<Case> {
         cases.extend(links(Program::Dispatch, service(place), refused));
     }
     cases.extend(links(Program::Dispatch, service(&format!("plugin/{VERSION}")), refused));
-    for place in [".staging-20180413192258", ".discarded-20180413192258"] {
-        cases.extend(links(Program::Dispatch, service(&format!("plugin/{place}")), published));
-    }
+    cases.extend(links(Program::Dispatch, service("plugin/.staging-20180413192258"), published));
+    cases.extend(links(Program::Dispatch, service("plugin/.discarded"), refused));
     for place in ["version", "version/127.0.0.11"] {
         cases.extend(links(Program::Dispatch, service(place), published));
     }

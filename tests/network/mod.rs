@@ -19,7 +19,7 @@ use line::{Fault, Line};
 use nix::sys::signal::Signal;
 use regex::bytes::Regex;
 
-mod line;
+pub mod line;
 
 /// Seconds without a byte after which the tools give up where that is what is waited for; and where it is not, however busy
 /// this machine is.

@@ -176,5 +176,5 @@ fn delete_versions(versions: &[Version], site: &Site, say: Say) -> Result<()> {
 /// its manifest goes first; one that is there again under the same name keeps its own.
 pub fn finish_deletions(versions: &[Version], site: &Site) -> Result<()> {
     versions.iter().try_for_each(|version| publish::forget_manifest(version, site))?;
-    versions::delete_discarded(&site.service.versions(), versions)
+    versions::delete_discarded(&site.service.versions())
 }

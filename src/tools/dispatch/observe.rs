@@ -63,7 +63,7 @@ impl<'a> Site<'a> {
             || is_there(&self.upload.success())?
             || is_there(&self.upload.success_being_removed())?
             || self.journal()?.is_some_and(|journal| journal.phase != Phase::Announced)
-            || !self.half_deleted()?.is_empty())
+            || is_there(&self.service.discarded())?)
     }
 
     /// The versions whose deletion was interrupted.
@@ -76,7 +76,13 @@ impl<'a> Site<'a> {
     pub fn check_within(&self) -> Result<()> {
         files::check_within(&self.monitor.uploads(), &self.upload.dir)?;
         files::check_within(&self.monitor.services(), &self.service.dir)?;
-        for dir in [self.service.versions(), self.service.manifests(), self.service.bad()] {
+        let own = [
+            self.service.versions(),
+            self.service.discarded(),
+            self.service.manifests(),
+            self.service.bad(),
+        ];
+        for dir in own {
             files::check_within(&self.service.dir, &dir)?;
         }
         Ok(())

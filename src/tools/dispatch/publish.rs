@@ -4,20 +4,29 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::formats::manifest::{Manifest, More};
-use crate::machine::files;
+use crate::layout;
+use crate::machine::files::{self, MANIFEST_LIMIT};
+use crate::machine::links::Earlier;
 use crate::machine::trees::{self, Entry, Files};
+use crate::machine::versions;
 use crate::tools::dispatch::observe::Site;
 use crate::version::Version;
 
 /// Copies the surveyed upload, then looks again: an upload that changed meanwhile would be half old, half new (defect 5).
 pub fn stage(version: &Version, expected: Option<&Manifest>, site: &Site, entries: &[Entry]) -> Result<()> {
     let staging = site.service.staging(version);
-    discard_unfinished(version, site)?;
+    files::remove_tree(&staging)?;
     files::create_directories(&site.service.versions())?;
     files::create_new_directory(&staging)?;
     // `success` first: a script's check may remove it at any moment.
     let (success, others): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(is_success);
-    let copied = trees::copy(&site.upload.dir, &[success, others.clone()].concat(), &staging)?;
+    let entries_in_order = [success, others.clone()].concat();
+    let copied = match expected.and_then(|manifest| earlier(version, manifest, site)) {
+        Some(earlier) => {
+            trees::copy(&site.upload.dir, &entries_in_order, &staging, &earlier.sharing(&staging))
+        }
+        None => trees::copy(&site.upload.dir, &entries_in_order, &staging, &|_, _, _| None),
+    }?;
     let now = trees::survey(&site.upload.dir)?;
     if now != entries && !(now == others && files::facts(&site.service.status())?.is_none()) {
         return Err(Error::failed(format!(
@@ -26,6 +35,22 @@ pub fn stage(version: &Version, expected: Option<&Manifest>, site: &Site, entrie
         )));
     }
     seal(version, copied, expected, site)
+}
+
+/// The newest of the other versions, and which of its files are in this one, too, by the manifests of both. A file is never
+/// shared with the upload, which the next push writes to.
+fn earlier(version: &Version, expected: &Manifest, site: &Site) -> Option<Earlier> {
+    let present = versions::in_directory(&site.service.versions()).ok()?;
+    let newest = present.into_iter().filter(|other| other != version).max()?;
+    let published = files::read_without_following(&site.service.manifest(&newest), MANIFEST_LIMIT).ok()??;
+    let published = Manifest::parse(&published).ok()?;
+    let same = expected.files.iter().filter(|(path, facts)| {
+        published
+            .files
+            .get(*path)
+            .is_some_and(|there| (there.digest, there.size) == (facts.digest, facts.size))
+    });
+    Some(Earlier { dir: site.service.version(&newest), same: same.map(|(path, _)| path.clone()).collect() })
 }
 
 /// Checks a version that is in its place already, and writes its manifest.
@@ -60,7 +85,7 @@ fn is_success(entry: &Entry) -> bool {
 
 /// Deletes a staged copy, and the manifest of a version that never came to be.
 pub fn discard_staged(version: &Version, site: &Site) -> Result<()> {
-    discard_unfinished(version, site)?;
+    files::remove_tree(&site.service.staging(version))?;
     forget_manifest(version, site)
 }
 
@@ -75,14 +100,7 @@ pub fn forget_manifest(version: &Version, site: &Site) -> Result<()> {
 
 /// Takes half a version out of its place, and deletes it.
 pub fn discard_published(version: &Version, site: &Site) -> Result<()> {
-    let aside = site.service.discarded(version);
-    files::remove_tree(&aside)?;
-    files::rename(&site.service.version(version), &aside)?;
-    files::remove_tree(&aside)
-}
-
-/// Removes what a run that died left of a version: half a copy, and what it was about to delete.
-fn discard_unfinished(version: &Version, site: &Site) -> Result<()> {
-    files::remove_tree(&site.service.staging(version))?;
-    files::remove_tree(&site.service.discarded(version))
+    let dir = site.service.versions();
+    versions::set_aside(&dir, version)?;
+    files::remove_tree(&layout::discarded(&dir, version))
 }

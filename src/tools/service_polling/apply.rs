@@ -1,14 +1,15 @@
 //! Carries the steps of a poll out, in order; the first failure ends it, and the journal says where the next one goes on.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result, one_line};
 use crate::formats::manifest::{Manifest, More};
 use crate::formats::member_state::Word;
-use crate::layout::{self, MANIFESTS, Member, SERVICE_MODULE};
+use crate::layout::{MANIFESTS, Member, SERVICE_MODULE};
 use crate::machine::files::{self, CONFIGURATION_LIMIT, MANIFEST_LIMIT};
+use crate::machine::links::{self, Taken};
 use crate::machine::processes::{self, CommandLine};
 use crate::machine::rsync::{self, Limits, Remote, Transfer};
 use crate::machine::{clock, service, terminal, trees, versions};
@@ -63,7 +64,7 @@ fn roll_back(plan: &Plan, error: Error, member: &Member, settings: &Settings) ->
 fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
     log::debug!("{action:?}");
     match action {
-        Action::FetchVersion(version) => fetch(version, member, settings),
+        Action::FetchVersion(version, similar) => fetch(version, similar, member, settings),
         Action::PreRestart(version) => run_hook(Hook::PreRestart, version, "", member, settings),
         Action::PostRestart(version) => {
             complain_of(run_hook(Hook::PostRestart, version, "", member, settings));
@@ -107,7 +108,7 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
         Action::DeleteVersions(versions) => {
             let dir = member.versions(&settings.model);
             let bytes = versions::discard(&dir, versions)?;
-            versions::delete_discarded(&dir, versions)?;
+            versions::delete_discarded(&dir)?;
             terminal::say(one_line(&format!("{}: {}", settings.model, retention::deleted(versions, bytes))));
             Ok(())
         }
@@ -203,15 +204,24 @@ fn command(name: &str, line: &OsStr, settings: &Settings) -> Result<()> {
 /// Fetches a version beside its place, and renames it there when it is complete (defects 11, 23, 26). A directory of that
 /// name that holds something else is half a version which a script left: it is exchanged as a whole, so that no file that
 /// a running service has mapped is written to.
-fn fetch(version: &Version, member: &Member, settings: &Settings) -> Result<()> {
-    let versions = member.versions(&settings.model);
-    let (place, staging) = (versions.join(version), versions.join(format!(".staging-{version}")));
-    let aside = layout::discarded(&versions, version);
-    files::create_directories(&versions)?;
-    discard_unfinished(&versions)?;
+fn fetch(version: &Version, similar: &[Version], member: &Member, settings: &Settings) -> Result<()> {
+    let dir = files::followed(&member.versions(&settings.model));
+    let (place, staging) = (dir.join(version), dir.join(format!("{STAGING}{version}")));
+    files::create_directories(&dir)?;
+    discard_unfinished(&dir)?;
     files::create_new_directory(&staging)?;
+    let mode = files::mode(&staging)?;
+    let arriving = Arriving {
+        version,
+        similar: similar.iter().map(|v| dir.join(v)).filter(|dir| files::is_directory(dir)).collect(),
+        partial: dir.join(format!("{STAGING}partial")),
+        staging: &staging,
+    };
     // Half a version would fill the disk until the next poll; where it cannot be removed now, that one does it.
-    arrive(version, &staging, member, settings).inspect_err(|_| drop(files::remove_tree(&staging)))?;
+    arrive(&arriving, member, settings).inspect_err(|_| drop(discard_unfinished(&dir)))?;
+    files::remove_tree(&arriving.partial)?;
+    // rsync gave it the one that it has on the monitor; the script's is a directory that was made here.
+    files::set_mode(&staging, mode)?;
     if files::facts(&place)?.is_none() {
         trees::make_durable(&staging)?;
         return files::rename(&staging, &place);
@@ -220,15 +230,37 @@ fn fetch(version: &Version, member: &Member, settings: &Settings) -> Result<()> 
         return files::remove_tree(&staging);
     }
     trees::make_durable(&staging)?;
-    files::rename(&place, &aside)?;
+    versions::set_aside(&dir, version)?;
     files::rename(&staging, &place)?;
-    files::remove_tree(&aside)
+    versions::delete_discarded(&dir)
 }
 
-/// Fetches a version into its staging directory, and checks it.
-fn arrive(version: &Version, staging: &Path, member: &Member, settings: &Settings) -> Result<()> {
-    let from = Remote { module: SERVICE_MODULE, path: format!("{}/plugin/{version}/", settings.model) };
-    let fetched = Transfer::FetchDirectory { from, to: staging.to_path_buf() };
+/// What the name of a version begins with while it is fetched, and of the part of a file that a cut connection left.
+const STAGING: &str = ".staging-";
+
+/// A version on its way.
+struct Arriving<'a> {
+    version: &'a Version,
+    /// Directories of versions that may hold much of it.
+    similar: Vec<PathBuf>,
+    /// Where a file is kept in which the connection was lost.
+    partial: PathBuf,
+    /// Where the version is put together.
+    staging: &'a Path,
+}
+
+/// Puts a version together in its staging directory, and checks it. What the manifest names and this member has is not fetched
+/// again; of the other files only what differs from those of the same name.
+fn arrive(arriving: &Arriving, member: &Member, settings: &Settings) -> Result<()> {
+    let Arriving { version, similar, partial, staging } = arriving;
+    let manifest = manifest(version, member, settings)?;
+    let taken = manifest.as_ref().map(|wanted| links::take_over(&wanted.files, similar, staging));
+    let fetched = Transfer::FetchDirectory {
+        from: Remote { module: SERVICE_MODULE, path: format!("{}/plugin/{version}/", settings.model) },
+        to: staging.to_path_buf(),
+        similar: similar.clone(),
+        partial: partial.clone(),
+    };
     if rsync::run_if_exists(&settings.daemon, &fetched, Limits::MODEL)?.is_none() {
         return Err(Error::failed(format!(
             "the monitor has no version {version} of {}, which its service.conf names: nothing was pushed and published \
@@ -236,41 +268,48 @@ fn arrive(version: &Version, staging: &Path, member: &Member, settings: &Setting
             settings.model
         )));
     }
-    verify(version, staging, member, settings)
+    match manifest {
+        Some(manifest) => verify(&manifest, staging, &taken.unwrap_or_default()),
+        None => Ok(()),
+    }
 }
 
 /// Removes what polls have left that died: half a version, into which a part of their rsync may still be writing, or what
 /// they exchanged. Other versions', too: they fill the disk.
-fn discard_unfinished(versions: &Path) -> Result<()> {
-    for name in files::names_in(versions)? {
-        let bytes = name.as_encoded_bytes();
-        if bytes.starts_with(b".staging-") || bytes.starts_with(layout::DISCARDED.as_bytes()) {
-            files::remove_tree(&versions.join(name))?;
+fn discard_unfinished(dir: &Path) -> Result<()> {
+    for name in files::names_in(dir)? {
+        if name.as_encoded_bytes().starts_with(STAGING.as_bytes()) {
+            files::remove_tree(&dir.join(name))?;
         }
     }
-    Ok(())
+    versions::delete_discarded(dir)
 }
 
-/// Checks a version against the monitor's manifest. One that a script published has none.
-fn verify(version: &Version, fetched: &Path, member: &Member, settings: &Settings) -> Result<()> {
+/// The monitor's manifest of a version. One that a script published has none.
+fn manifest(version: &Version, member: &Member, settings: &Settings) -> Result<Option<Manifest>> {
     let path = member.incoming().join("manifest");
     let remote = format!("{}/{MANIFESTS}/{version}", settings.model);
     let from = Remote { module: SERVICE_MODULE, path: remote.clone() };
     let fetch = Transfer::FetchFile { from, to: path.clone(), limit: MANIFEST_LIMIT };
     if rsync::run_if_exists(&settings.daemon, &fetch, Limits::SMALL)?.is_none() {
-        return Ok(());
+        return Ok(None);
     }
     let Some(source) = files::read_if_exists(&path, MANIFEST_LIMIT)? else {
         return Err(Error::failed(format!(
             "the monitor's {remote} is no file of at most {MANIFEST_LIMIT} bytes; nothing was installed, push again"
         )));
     };
-    let manifest = Manifest::parse(&source).map_err(|refusal| refusal.in_file(Path::new(&remote)))?;
-    let found = trees::digest(fetched, &trees::survey(fetched)?)?;
+    Manifest::parse(&source).map(Some).map_err(|refusal| refusal.in_file(Path::new(&remote)))
+}
+
+/// Checks a version against its manifest.
+fn verify(manifest: &Manifest, fetched: &Path, taken: &Taken) -> Result<()> {
+    let found = links::digest(fetched, &trees::survey(fetched)?, taken)?;
     match manifest.first_mismatch(&found, More::Refused) {
         None => Ok(()),
         Some(mismatch) => Err(Error::failed(format!(
-            "the monitor's version {version} is not what its manifest says: {}; nothing was installed, push again",
+            "the monitor's version {} is not what its manifest says: {}; nothing was installed, push again",
+            manifest.version,
             mismatch.text()
         ))),
     }

@@ -87,8 +87,8 @@ pub struct Retention {
 /// One step. `apply` carries them out in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Fetch a version, whole, and put it in its place.
-    FetchVersion(Version),
+    /// Fetch a version, whole, and put it in its place. The others may be here already, and may hold much of it.
+    FetchVersion(Version, Vec<Version>),
     /// Let the site's own program look at a version that is fetched.
     PreRestart(Version),
     /// Tell the site's own program that the service came up with a version.
@@ -146,7 +146,7 @@ impl Plan {
         }
         match (left.first()?, done.iter().any(|action| matches!(action, Action::Install(_)))) {
             (Action::Report(_) | Action::RolledBack, _) => None,
-            (_, false) if self.steps.iter().any(|action| matches!(action, Action::FetchVersion(_))) => {
+            (_, false) if self.steps.iter().any(|action| matches!(action, Action::FetchVersion(..))) => {
                 Some(Word::NotInstalled)
             }
             _ => Some(Word::NotRestarted),
@@ -225,7 +225,7 @@ fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
     }
     let mut steps = vec![
         Action::Tell(Word::Updating, version.clone()),
-        Action::FetchVersion(version.clone()),
+        Action::FetchVersion(version.clone(), similar(&version, observed)),
         Action::PreRestart(version.clone()),
     ];
     // One with which the service did not come up is nothing to go back to.
@@ -243,6 +243,17 @@ fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
     steps.extend(prune(observed, fetched, previous));
     let roll_back = roll_back(fetched, previous, &version);
     Ok(Plan { steps, roll_back, about: Some(version) })
+}
+
+/// The versions that may be much like another: itself, which a script may have fetched in part, the installed one, and the one
+/// before.
+fn similar(version: &Version, observed: &Observed) -> Vec<Version> {
+    let mut similar = vec![version.clone()];
+    for conf in [&observed.installed, &observed.previous].into_iter().flatten() {
+        let named = service_conf::value(conf, "moduleversion").and_then(|v| Version::of_directory(v).ok());
+        similar.extend(named.filter(|named| !similar.contains(named)));
+    }
+    similar
 }
 
 /// What can be finished while the monitor does not answer: what an earlier poll left to be done with the service, as if the
@@ -383,7 +394,7 @@ mod tests {
     fn a_version_is_complete_before_service_conf_names_it_and_the_restart_comes_after() {
         let steps = decided(NEW, Some(OLD), None).steps;
         let place = |wanted: fn(&Action) -> bool| steps.iter().position(wanted).unwrap();
-        let fetch = place(|a| matches!(a, Action::FetchVersion(_)));
+        let fetch = place(|a| matches!(a, Action::FetchVersion(..)));
         let keep = place(|a| matches!(a, Action::KeepPrevious(_)));
         let install = place(|a| matches!(a, Action::Install(_)));
         let start = place(|a| matches!(a, Action::Start));
@@ -399,7 +410,7 @@ mod tests {
         };
         let taken_up = decided(NEW, None, None);
         assert_eq!(taken_up.steps[0], Action::Tell(Word::Updating, Version::parse(NEW.as_bytes()).unwrap()));
-        assert_eq!(told(&taken_up, |a| matches!(a, Action::FetchVersion(_))), Some(NotInstalled));
+        assert_eq!(told(&taken_up, |a| matches!(a, Action::FetchVersion(..))), Some(NotInstalled));
         assert_eq!(told(&taken_up, |a| matches!(a, Action::Install(_))), Some(NotInstalled));
         assert_eq!(told(&taken_up, |a| matches!(a, Action::Start)), Some(NotRestarted));
         assert_eq!(told(&taken_up, |a| matches!(a, Action::Report(_))), None, "it serves");
@@ -466,7 +477,7 @@ mod tests {
         observed.previous = Some(conf(OLD));
         observed.failed = Some(conf(NEW));
         let plan = decide(&observed).unwrap();
-        assert!(matches!(plan.steps[..2], [Action::Tell(..), Action::FetchVersion(_)]));
+        assert!(matches!(plan.steps[..2], [Action::Tell(..), Action::FetchVersion(..)]));
         assert!(!plan.steps.iter().any(|action| matches!(action, Action::KeepPrevious(_))));
         assert!(plan.roll_back.contains(&Action::Install(conf(OLD))));
     }

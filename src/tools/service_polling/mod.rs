@@ -5,7 +5,6 @@
 //! until it accepts connections on its port and reports the version. A service that does not come up gets the service.conf
 //! before back. Exit codes: 0 done or nothing to do, 1 failed, 2 bad input file, 75 another poll is at work.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use crate::error::Result;
@@ -44,12 +43,8 @@ fn run(cli: Cli) -> Result<()> {
     let _lock = Lock::take(&member.lock(), cli.wait.or(Wait::No))?;
     let polled = poll(&member, &settings);
     let cleaned = files::remove_tree(&member.incoming());
-    polled.and(cleaned).and(finish_deletions(&member.versions(&settings.model)))
-}
-
-/// Deletes the versions whose deletion was interrupted.
-fn finish_deletions(dir: &Path) -> Result<()> {
-    versions::delete_discarded(dir, &versions::half_deleted(dir)?)
+    // Also those versions whose deletion was interrupted.
+    polled.and(cleaned).and(versions::delete_discarded(&member.versions(&settings.model)))
 }
 
 fn poll(member: &Member, settings: &Settings) -> Result<()> {
