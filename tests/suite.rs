@@ -22,6 +22,7 @@ mod harness_itself;
 mod health;
 mod hooks;
 mod hostile;
+mod jobs;
 mod laws_of_crontab;
 mod laws_of_dispatchserver_sh;
 mod laws_of_env_sh;

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use crate::error::{Error, Exit, Result};
-use crate::formats::Source;
 use crate::formats::dispatchserver_sh::{Step, Steps};
 use crate::formats::shell::Context;
+use crate::formats::{Refusal, Source};
 use crate::layout::{self, Monitor};
 use crate::machine::files::{self, Appender};
 use crate::machine::locks::Lock;
 use crate::machine::{clock, environment, terminal};
+use crate::time::LocalTime;
 use crate::tools::dispatch::cli::{Manner, Target};
+use crate::tools::dispatch::jobs::{Done, Jobs, Line, Stanza};
 
 /// The largest registry that is read, in bytes: a stanza has about 400.
 const REGISTRY_LIMIT: u64 = 64 << 20;
@@ -26,7 +29,7 @@ pub fn run(monitor: &Monitor, registry: Option<PathBuf>, manner: Manner) -> Resu
     super::check_mounted(monitor)?;
     let path = registry.unwrap_or_else(|| monitor.registry());
     let source = files::read(&path, REGISTRY_LIMIT)?;
-    let _lock = Lock::take(&layout::tick_lock_of(&path), super::wait(manner))?;
+    let lock = Lock::take(&layout::tick_lock_of(&path), super::wait(manner))?;
     let now = clock::now();
     let context = Context { environment: &environment::variable, now: &now };
     let source = Source::new(&source);
@@ -40,9 +43,19 @@ pub fn run(monitor: &Monitor, registry: Option<PathBuf>, manner: Manner) -> Resu
         unreadable: 0,
         left_out: 0,
     };
-    for step in Steps::new(&source, &context) {
-        tick.step(&step);
-    }
+    thread::scope(|scope| {
+        let mut jobs = Jobs::new(scope, monitor, manner);
+        tick.steps(Steps::new(&source, &context), &mut jobs);
+        while let Some(done) = jobs.next_queued() {
+            tick.done(done);
+        }
+        // Those that are still at work have locks of their own; the next tick need not wait for them.
+        drop(lock);
+        while let Some(done) = jobs.next() {
+            tick.done(done);
+        }
+    });
+    tick.flush();
     tick.summary()
 }
 
@@ -71,34 +84,73 @@ struct Tick<'a> {
 }
 
 impl Tick<'_> {
-    fn step(&mut self, step: &Step) {
-        match step {
-            Step::Log { text, file, .. } => {
-                let line = text.render(&clock::now());
-                if let Err(error) = self.logs.append(file, &line) {
-                    self.report(None, error);
+    fn steps(&mut self, steps: Steps, jobs: &mut Jobs) {
+        let mut steps = steps.peekable();
+        // The line that a stanza begins with.
+        let mut before = Vec::new();
+        while let Some(step) = steps.next() {
+            match step {
+                Step::Log { text, file, .. } => before.push(Line { text, file }),
+                Step::Unreadable(refusal) => {
+                    self.write(&std::mem::take(&mut before));
+                    self.unreadable(&refusal);
                 }
-            }
-            Step::Unreadable(refusal) if refusal.follows => {
-                self.left_out += 1;
-                self.problems.push(Exit::Usage);
-            }
-            Step::Unreadable(refusal) => {
-                self.unreadable += 1;
-                match self.unreadable <= NAMED {
-                    true => self.report(self.log.clone().as_deref(), refusal.in_file(self.path)),
-                    false => self.problems.push(Exit::Usage),
-                }
-            }
-            Step::Dispatch { line, model, prefix, so_name, log } => {
-                let place = || format!("{}:{line}", self.path.display());
-                match Target::parse(model, prefix, so_name) {
-                    Ok(target) => self.dispatch(&target, log.as_deref()),
-                    Err(error) => {
-                        let error = error.context(place());
-                        self.report(log.as_deref(), error);
+                Step::Dispatch { line, model, prefix, so_name, log } => {
+                    let mut stanza = Stanza { before: std::mem::take(&mut before), log, after: Vec::new() };
+                    if let Some(Step::Log { text, file, .. }) =
+                        steps.next_if(|next| matches!(next, Step::Log { .. }))
+                    {
+                        stanza.after.push(Line { text, file });
+                    }
+                    match Target::parse(&model, &prefix, &so_name) {
+                        Ok(target) => self.stanza(target, stanza, jobs),
+                        Err(error) => {
+                            let error = error.context(format!("{}:{line}", self.path.display()));
+                            self.write(&stanza.before);
+                            self.report(stanza.log.as_deref(), error);
+                            self.write(&stanza.after);
+                        }
                     }
                 }
+            }
+        }
+        self.write(&before);
+    }
+
+    fn unreadable(&mut self, refusal: &Refusal) {
+        if refusal.follows {
+            self.left_out += 1;
+            self.problems.push(Exit::Usage);
+            return;
+        }
+        self.unreadable += 1;
+        match self.unreadable <= NAMED {
+            true => self.report(self.log.clone().as_deref(), refusal.in_file(self.path)),
+            false => self.problems.push(Exit::Usage),
+        }
+    }
+
+    fn stanza(&mut self, target: Target, stanza: Stanza, jobs: &mut Jobs) {
+        match super::is_at_rest(self.monitor, &target) {
+            Ok(false) if self.manner.jobs > 1 => {
+                jobs.start(target, stanza);
+                while let Some(done) = jobs.next_ended() {
+                    self.done(done);
+                }
+            }
+            Ok(false) => {
+                self.write(&stanza.before);
+                // Before what may take long.
+                self.flush();
+                self.dispatch(&target, stanza.log.as_deref());
+                self.write(&stanza.after);
+            }
+            at_rest => {
+                self.write(&stanza.before);
+                if let Err(error) = at_rest {
+                    self.report(stanza.log.as_deref(), error);
+                }
+                self.write(&stanza.after);
             }
         }
     }
@@ -106,7 +158,7 @@ impl Tick<'_> {
     fn dispatch(&mut self, target: &Target, log: Option<&[u8]>) {
         let logs = &mut self.logs;
         let mut say = |line: &str| match log {
-            Some(file) => logs.append(file, format!("{line}\n").as_bytes()),
+            Some(file) => logs.append(file, format!("{line}\n").as_bytes()).and_then(|()| logs.flush()),
             None => {
                 terminal::say(line);
                 Ok(())
@@ -114,6 +166,49 @@ impl Tick<'_> {
         };
         if let Err(error) = super::tick(self.monitor, target, self.manner, &mut say) {
             self.report(log, error);
+        }
+    }
+
+    /// What a model that was worked on beside others has to say, in one piece.
+    fn done(&mut self, Done { stanza, began, said, problem }: Done) {
+        let log = stanza.log.as_deref();
+        self.write_as_of(&stanza.before, &began);
+        for line in said {
+            let written = match log {
+                Some(file) => self.logs.append(file, format!("{line}\n").as_bytes()),
+                None => {
+                    terminal::say(line);
+                    Ok(())
+                }
+            };
+            if let Err(error) = written {
+                self.report(None, error);
+            }
+        }
+        if let Some(error) = problem {
+            self.report(log, error);
+        }
+        self.write(&stanza.after);
+        self.flush();
+    }
+
+    fn write(&mut self, lines: &[Line]) {
+        if !lines.is_empty() {
+            self.write_as_of(lines, &clock::now());
+        }
+    }
+
+    fn write_as_of(&mut self, lines: &[Line], now: &LocalTime) {
+        for Line { text, file } in lines {
+            if let Err(error) = self.logs.append(file, &text.render(now)) {
+                self.report(None, error);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Err(error) = self.logs.flush() {
+            self.report(None, error);
         }
     }
 
@@ -148,11 +243,26 @@ impl Tick<'_> {
     }
 }
 
+/// How many bytes for a log wait until they are written: a model at rest has two lines of some 100 bytes.
+const WAITING: usize = 32 << 10;
+
 /// The log files that the registry names, each opened once. A relative name is relative to the registry's directory,
-/// where cron's line changes to before it runs the script.
+/// where cron's line changes to before it runs the script. What is appended is written with what comes after it.
 struct Logs {
     base: PathBuf,
-    open: BTreeMap<Vec<u8>, Appender>,
+    open: BTreeMap<Vec<u8>, Log>,
+}
+
+struct Log {
+    appender: Appender,
+    waiting: Vec<u8>,
+}
+
+impl Log {
+    fn flush(&mut self) -> Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() { Ok(()) } else { self.appender.append(&waiting) }
+    }
 }
 
 impl Logs {
@@ -164,8 +274,15 @@ impl Logs {
     fn append(&mut self, file: &[u8], bytes: &[u8]) -> Result<()> {
         if !self.open.contains_key(file) {
             let appender = Appender::open(&self.base.join(OsStr::from_bytes(file)))?;
-            self.open.insert(file.to_vec(), appender);
+            self.open.insert(file.to_vec(), Log { appender, waiting: Vec::new() });
         }
-        self.open.get_mut(file).map_or(Ok(()), |appender| appender.append(bytes))
+        let Some(log) = self.open.get_mut(file) else { return Ok(()) };
+        log.waiting.extend_from_slice(bytes);
+        if log.waiting.len() < WAITING { Ok(()) } else { log.flush() }
+    }
+
+    /// Writes what waits, to every log; the first failure is returned.
+    fn flush(&mut self) -> Result<()> {
+        self.open.values_mut().map(Log::flush).fold(Ok(()), Result::and)
     }
 }

@@ -78,6 +78,9 @@ pub struct Cli {
     explain: Option<Vec<OsString>>,
     #[command(flatten)]
     steer: SteerOptions,
+    /// Work on so many models at once, each model's log lines in one piece; a large one delays neither the others nor their next tick
+    #[arg(long, value_name = "N", requires = "all", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
+    jobs: u8,
     #[command(flatten)]
     wait: WaitOption,
 }
@@ -216,6 +219,8 @@ pub struct Manner {
     pub keep: Option<Keep>,
     /// Whether a version that was marked bad is published all the same.
     pub is_forced: bool,
+    /// How many models are worked on at once.
+    pub jobs: usize,
 }
 
 impl Target {
@@ -244,7 +249,9 @@ impl Cli {
     /// What is to be done, and how.
     pub fn request(self) -> Result<(Request, Manner)> {
         let keep = self.keep.map(|number| Keep::parse(number.as_bytes()).map_err(|e| e.context("--keep")));
-        let manner = Manner { wait: self.wait, keep: keep.transpose()?, is_forced: self.force };
+        let jobs = usize::from(self.jobs);
+        let manner =
+            Manner { wait: self.wait, keep: keep.transpose()?, is_forced: self.force, jobs };
         // clap would not complain: what conflicts with a command lets an option off requiring that.
         if !self.status && (self.json || self.watch) {
             return Err(Error::usage("--json and --watch belong to --status; see dispatch --help"));

@@ -24,6 +24,7 @@ mod batches;
 mod cli;
 mod decide;
 mod fleet;
+mod jobs;
 mod journal;
 mod marks;
 mod members;
@@ -135,6 +136,12 @@ fn steered(monitor: &Monitor, model: &ModelName, verb: Steer, why: String, manne
         Ok(())
     })
     .map(drop)
+}
+
+/// Whether a model has nothing to be done. Fails where it is not registered.
+fn is_at_rest(monitor: &Monitor, target: &Target) -> Result<bool> {
+    let site = Site::new(monitor, &target.model);
+    Ok(!site.has_work()? && check_registered(&site).map(|()| true)?)
 }
 
 fn wait(manner: Manner) -> Wait {
