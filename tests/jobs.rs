@@ -58,7 +58,8 @@ fn a_model_that_takes_long_delays_neither_the_others_nor_the_next_tick() {
     assert!(!log().contains(&format!("update {MODEL}")), "what the first says comes in one piece");
     world.write("go", "");
     assert_eq!(first.wait().unwrap().code(), Some(0));
-    let piece = format!("begin {MODEL}\nupdate {MODEL} to {V}\n{MODEL}: all 1 members have {V}\nend {MODEL}\n");
+    let piece =
+        format!("begin {MODEL}\nupdate {MODEL} to {V}\n{MODEL}: all 1 members have {V}\nend {MODEL}\n");
     assert!(log().ends_with(&piece), "{}", log());
 }
 

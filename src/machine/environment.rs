@@ -78,14 +78,6 @@ pub fn from_root(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|e| Error::io("find", path, &e))
 }
 
-/// The permissions that this process gives to no file that it makes, as the kernel tells without changing them; `None`
-/// where it does not.
-pub fn umask() -> Option<u32> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let digits = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
-    u32::from_str_radix(digits.trim(), 8).ok()
-}
-
 /// The name of the user who runs this program, as `id -un` prints it; the number if it has no name.
 pub fn user_name() -> String {
     let uid = nix::unistd::geteuid();

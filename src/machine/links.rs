@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use crate::digest::FileFacts;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
+use crate::machine::files;
 use crate::machine::trees::{self, Entry, Files};
-use crate::machine::{environment, files};
 
 /// What a file would be like if it were made anew.
 #[derive(Debug, Clone, Copy)]
@@ -25,10 +25,10 @@ struct Made {
 }
 
 impl Made {
-    /// Of a directory that this process has made; `None` where the umask cannot be told.
+    /// As a directory that this process has just made tells.
     fn below(dir: &Path) -> Option<Made> {
         let metadata = fs::symlink_metadata(dir).ok()?;
-        Some(Made { umask: environment::umask()?, uid: metadata.uid(), gid: metadata.gid() })
+        Some(Made { umask: !metadata.mode() & 0o777, uid: metadata.uid(), gid: metadata.gid() })
     }
 
     /// Whether what is there is what would be made with this mode.

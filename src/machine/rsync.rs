@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::machine::clock;
 use crate::machine::processes::{self, GivenUp, Outcome, TimeLimits};
-use crate::machine::{clock, environment};
 use crate::names::{Address, Port};
 use crate::time::Seconds;
 
@@ -88,6 +88,8 @@ pub enum Transfer {
         to: PathBuf,
         /// Local directories that may hold something similar: of a file that is there, too, only the differences travel.
         similar: Vec<PathBuf>,
+        /// The permissions that no file gets here.
+        umask: u32,
         /// A path on the same file system. There the next try finds the file in which the connection was lost.
         partial: PathBuf,
     },
@@ -298,16 +300,14 @@ fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<Os
             arguments.extend(["--stats", "--ignore-times", "--"].map(OsString::from));
             arguments.extend([url(from), local(to)]);
         }
-        Transfer::FetchDirectory { from, to, similar, partial } => {
+        Transfer::FetchDirectory { from, to, similar, umask, partial } => {
             // --ignore-times: a similar file of the same size and second is not taken for the same one (defect 21).
             let options = ["--stats", "--ignore-times", "--ignore-existing", "-r", "--delete"];
             arguments.extend(options.map(OsString::from));
             arguments.push(option("--partial-dir=", partial));
             // A file that is made from a similar one would have its mode, if not told otherwise.
-            if let Some(umask) = environment::umask() {
-                arguments.extend(["-p".into(), format!("--chmod={}", as_if_made(umask)).into()]);
-                arguments.extend(similar.iter().map(|dir| option("--copy-dest=", dir)));
-            }
+            arguments.extend(["-p".into(), format!("--chmod={}", as_if_made(*umask)).into()]);
+            arguments.extend(similar.iter().map(|dir| option("--copy-dest=", dir)));
             arguments.push("--".into());
             arguments.extend([url(from), into_directory(to)]);
         }

@@ -214,6 +214,7 @@ fn fetch(version: &Version, similar: &[Version], member: &Member, settings: &Set
     let arriving = Arriving {
         version,
         similar: similar.iter().map(|v| dir.join(v)).filter(|dir| files::is_directory(dir)).collect(),
+        umask: !mode & 0o777,
         partial: dir.join(format!("{STAGING}partial")),
         staging: &staging,
     };
@@ -243,6 +244,8 @@ struct Arriving<'a> {
     version: &'a Version,
     /// Directories of versions that may hold much of it.
     similar: Vec<PathBuf>,
+    /// The permissions that no file gets here, as the staging directory shows.
+    umask: u32,
     /// Where a file is kept in which the connection was lost.
     partial: PathBuf,
     /// Where the version is put together.
@@ -252,13 +255,14 @@ struct Arriving<'a> {
 /// Puts a version together in its staging directory, and checks it. What the manifest names and this member has is not fetched
 /// again; of the other files only what differs from those of the same name.
 fn arrive(arriving: &Arriving, member: &Member, settings: &Settings) -> Result<()> {
-    let Arriving { version, similar, partial, staging } = arriving;
+    let Arriving { version, similar, umask, partial, staging } = arriving;
     let manifest = manifest(version, member, settings)?;
     let taken = manifest.as_ref().map(|wanted| links::take_over(&wanted.files, similar, staging));
     let fetched = Transfer::FetchDirectory {
         from: Remote { module: SERVICE_MODULE, path: format!("{}/plugin/{version}/", settings.model) },
         to: staging.to_path_buf(),
         similar: similar.clone(),
+        umask: *umask,
         partial: partial.clone(),
     };
     if rsync::run_if_exists(&settings.daemon, &fetched, Limits::MODEL)?.is_none() {
