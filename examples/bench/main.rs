@@ -10,12 +10,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod asking;
 mod measure;
 mod picture;
 mod publish;
 mod report;
 mod start;
 mod tick;
+mod wire;
 
 /// Measures the binaries beside the scripts, `cp`, and the shell itself.
 #[derive(Debug, Parser)]
@@ -77,6 +79,8 @@ fn run(cli: Cli) -> Result<()> {
     let ticks = tick::Ticks::measured(&bench)?;
     rows.extend(ticks.rows());
     rows.extend(publish::rows(&bench)?);
+    rows.extend(wire::rows(&bench)?);
+    rows.extend(asking::rows(&bench)?);
     let text = report::table(&rows);
     print!("{text}");
     if let Some(docs) = cli.docs {

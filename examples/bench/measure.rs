@@ -14,6 +14,8 @@ pub struct Run {
     pub wall: Duration,
     /// The most memory that it had in use, bytes.
     pub peak: u64,
+    /// What it gave the kernel to be written to a disk, bytes.
+    pub written: u64,
 }
 
 /// Several runs of one thing.
@@ -36,6 +38,13 @@ impl Runs {
     /// The most memory of all runs, bytes.
     pub fn peak(&self) -> u64 {
         self.0.iter().map(|run| run.peak).max().unwrap_or(0)
+    }
+
+    /// The median of what was written, bytes.
+    pub fn written(&self) -> u64 {
+        let mut written: Vec<u64> = self.0.iter().map(|run| run.written).collect();
+        written.sort_unstable();
+        written[written.len() / 2]
     }
 
     fn sorted(&self) -> Vec<f64> {
@@ -71,7 +80,7 @@ pub fn in_turns(rounds: usize, subjects: &[Subject]) -> Result<Vec<Runs>> {
 
 /// Runs a command to its end; it has to succeed.
 #[allow(unsafe_code)]
-fn run(command: &mut Command) -> Result<Run> {
+pub fn run(command: &mut Command) -> Result<Run> {
     let begun = Instant::now();
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
     let child = child.map_err(|e| format!("{command:?}: {e}"))?;
@@ -86,7 +95,8 @@ fn run(command: &mut Command) -> Result<Run> {
         return Err(format!("{command:?} did not succeed (wait status {status})"));
     }
     let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10;
-    Ok(Run { wall, peak })
+    let written = u64::try_from(usage.ru_oublock).unwrap_or(0) * 512;
+    Ok(Run { wall, peak, written })
 }
 
 /// Nothing to put back.

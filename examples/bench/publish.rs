@@ -9,37 +9,55 @@ use model_rollout::formats::manifest::Manifest;
 use model_rollout::machine::trees;
 use model_rollout::version::Version;
 
-use crate::measure::{Subject, in_turns};
-use crate::report::Row;
+use crate::measure::{Subject, in_turns, run};
+use crate::report::{Bytes, Row};
 use crate::{Bench, Result};
 
 const MODEL: &str = "model_0";
 const VERSION: &str = "20180413192258";
 const CONFIGURATION: &str = "[module]\nmodulepath=/x\nmoduleconfig=/x\nmoduleversion=20170101000000\n";
 
-/// A large model of few files, and one of many.
+/// The version that is published first where a part changes.
+const BEFORE: &str = "20180101000000";
+
+/// A large model of few files, and one of many; then one of which a part changed.
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let smaller = if bench.quick { 16 } else { 1 };
     Ok(vec![
-        row(bench, 3, (1 << 30) / 3 / smaller, "of 1 GiB in 3 files")?,
-        row(bench, 20_000 / smaller, 4096, "of 20,000 files of 4 KiB")?,
+        row(bench, 3, (1 << 30) / 3 / smaller, None, "of 1 GiB in 3 files")?,
+        row(bench, 20_000 / smaller, 4096, None, "of 20,000 files of 4 KiB")?,
+        row(bench, 100, (1 << 30) / 100 / smaller, Some(100), "of 1 GiB in 100 files, one of them changed")?,
+        row(bench, 20_000 / smaller, 4096, Some(100), "of 20,000 files of 4 KiB, 1 % of them changed")?,
     ])
 }
 
-fn row(bench: &Bench, files: usize, size: usize, what: &str) -> Result<Row> {
+/// `changed`: every so many-th file differs from the version before.
+fn row(bench: &Bench, files: usize, size: usize, changed: Option<usize>, what: &str) -> Result<Row> {
     let root = bench.work.join("publish");
     let io = |e: std::io::Error| format!("{}: {e}", root.display());
     let upload = root.join("rsync_service_data/datamining_plugin").join(MODEL);
     let service = root.join("rsync_service_data/datamining_service").join(MODEL);
-    build(&upload, files, size).map_err(io)?;
-    seal(&upload).map_err(|e| e.to_string())?;
-    let copy = root.join("copy");
-    let before_dispatch = || reset(&service).map_err(io);
     let dispatch = || {
         let mut command = Command::new(bench.binaries.join("dispatch"));
         command.args([MODEL, "/prefix", &format!("{MODEL}.so")]).env("MONITOR_ROOT", &root);
         command
     };
+    build(&upload, files, size).map_err(io)?;
+    if let Some(every) = changed {
+        seal(&upload, BEFORE).map_err(|e| e.to_string())?;
+        reset(&service).map_err(io)?;
+        run(&mut dispatch())?;
+        for number in (0..files).step_by(every) {
+            let path = place(&upload, number);
+            let content = std::fs::read(&path).map_err(io)?.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>();
+            // As rsync does it: a new file under the name.
+            std::fs::remove_file(&path).and_then(|()| std::fs::write(&path, content)).map_err(io)?;
+        }
+    }
+    seal(&upload, VERSION).map_err(|e| e.to_string())?;
+    let copy = root.join("copy");
+    let before_dispatch =
+        || if changed.is_some() { take_back(&service) } else { reset(&service) }.map_err(io);
     let before_copy = || {
         if copy.exists() { std::fs::remove_dir_all(&copy).map_err(io) } else { Ok(()) }
     };
@@ -52,18 +70,40 @@ fn row(bench: &Bench, files: usize, size: usize, what: &str) -> Result<Row> {
         Subject { before: &before_dispatch, command: &dispatch },
         Subject { before: &before_copy, command: &copied },
     ];
-    let rounds = if bench.quick { 3 } else { 7 };
+    let rounds = if bench.quick { 3 } else { 5 };
     let [ours, theirs] = <[_; 2]>::try_from(in_turns(rounds, &subjects)?).map_err(|_| "two subjects")?;
     std::fs::remove_dir_all(&root).map_err(io)?;
     let smaller = if bench.quick { ", a sixteenth of it" } else { "" };
+    let written = changed.map(|_| Bytes { ours: ours.written(), theirs: theirs.written(), goal: 0.05 });
     Ok(Row {
         what: format!("publish a version {what}{smaller}"),
         beside: "cp -r; sync -f".to_owned(),
         ours,
-        theirs,
-        goal: Some(1.0),
+        theirs: Some(theirs),
+        goal: Some(if changed.is_some() { 0.1 } else { 1.0 }),
+        bytes: written,
         memory_goal: Some(16 << 20),
     })
+}
+
+/// Where a file of a number is.
+fn place(upload: &Path, number: usize) -> PathBuf {
+    match number {
+        0 => upload.join("lib").join(format!("{MODEL}.so")),
+        _ => upload.join("data").join(format!("{}", number / 256)).join(format!("{number}")),
+    }
+}
+
+/// As before the last version was published, the one before being there.
+fn take_back(service: &Path) -> std::io::Result<()> {
+    for path in [service.join("plugin").join(VERSION), service.join(".manifests").join(VERSION)] {
+        let _ = std::fs::remove_dir_all(&path).or_else(|_| std::fs::remove_file(&path));
+    }
+    for name in ["status", ".dispatch"] {
+        let _ = std::fs::remove_file(service.join(name));
+    }
+    std::fs::write(service.join("config_1/service.conf"), CONFIGURATION)?;
+    Command::new("sync").arg("-f").arg(service).status().map(drop)
 }
 
 fn build(upload: &Path, files: usize, size: usize) -> std::io::Result<()> {
@@ -72,14 +112,10 @@ fn build(upload: &Path, files: usize, size: usize) -> std::io::Result<()> {
     }
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
     for number in 0..files {
-        let path = match number {
-            0 => upload.join("lib").join(format!("{MODEL}.so")),
-            _ => {
-                let dir = upload.join("data").join(format!("{}", number / 256));
-                std::fs::create_dir_all(&dir)?;
-                dir.join(format!("{number}"))
-            }
-        };
+        let path = place(upload, number);
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
         let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
         for _ in 0..size / 8 {
             file.write_all(&noise.next())?;
@@ -90,10 +126,11 @@ fn build(upload: &Path, files: usize, size: usize) -> std::io::Result<()> {
 }
 
 /// Bytes that neither compress nor repeat.
-struct Noise(u64);
+pub struct Noise(pub u64);
 
 impl Noise {
-    fn next(&mut self) -> [u8; 8] {
+    /// The next eight.
+    pub fn next(&mut self) -> [u8; 8] {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -102,7 +139,7 @@ impl Noise {
 }
 
 /// The manifest and the announcement of `rsync-push`.
-fn seal(upload: &Path) -> std::result::Result<(), Box<dyn std::error::Error>> {
+fn seal(upload: &Path, version: &str) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut files = BTreeMap::new();
     for part in ["lib", "data"] {
         let from = upload.join(part);
@@ -111,14 +148,14 @@ fn seal(upload: &Path) -> std::result::Result<(), Box<dyn std::error::Error>> {
             files.insert([part.as_bytes(), b"/", path.as_slice()].concat(), facts);
         }
     }
-    let version = Version::parse(VERSION.as_bytes())?;
-    std::fs::write(upload.join(".manifest"), Manifest { version, files }.render())?;
-    std::fs::write(upload.join("success"), format!("{VERSION}\n"))?;
+    let named = Version::parse(version.as_bytes())?;
+    std::fs::write(upload.join(".manifest"), Manifest { version: named, files }.render())?;
+    std::fs::write(upload.join("success"), format!("{version}\n"))?;
     Ok(())
 }
 
 /// As before the version was published; what the kernel still has to write is written.
-fn reset(service: &PathBuf) -> std::io::Result<()> {
+fn reset(service: &Path) -> std::io::Result<()> {
     if service.exists() {
         std::fs::remove_dir_all(service)?;
     }

@@ -15,21 +15,42 @@ pub struct Row {
     pub beside: String,
     /// Ours.
     pub ours: Runs,
-    /// The other.
-    pub theirs: Runs,
-    /// The ratio of the medians, ours to theirs, that is not to be exceeded.
+    /// The other; `None` where the goal is a time.
+    pub theirs: Option<Runs>,
+    /// The ratio of the medians, ours to theirs, that is not to be exceeded; seconds where there is no other.
     pub goal: Option<f64>,
+    /// Bytes that were written, or that went over the wire.
+    pub bytes: Option<Bytes>,
     /// The memory that is not to be exceeded, bytes.
     pub memory_goal: Option<u64>,
 }
 
-impl Row {
+/// How many bytes, and how many it may be.
+pub struct Bytes {
+    /// Ours.
+    pub ours: u64,
+    /// The other's.
+    pub theirs: u64,
+    /// The ratio that is not to be exceeded.
+    pub goal: f64,
+}
+
+impl Bytes {
+    #[allow(clippy::cast_precision_loss)]
     fn ratio(&self) -> f64 {
-        self.ours.median() / self.theirs.median()
+        self.ours as f64 / self.theirs.max(1) as f64
+    }
+}
+
+impl Row {
+    /// What the goal is about.
+    fn figure(&self) -> f64 {
+        self.ours.median() / self.theirs.as_ref().map_or(1.0, Runs::median)
     }
 
     fn is_reached(&self) -> bool {
-        self.goal.is_none_or(|goal| self.ratio() <= goal)
+        self.goal.is_none_or(|goal| self.figure() <= goal)
+            && self.bytes.as_ref().is_none_or(|bytes| bytes.ratio() <= bytes.goal)
             && self.memory_goal.is_none_or(|goal| self.ours.peak() <= goal)
     }
 }
@@ -37,22 +58,34 @@ impl Row {
 /// The table, in Markdown.
 pub fn table(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| what | beside | ours | the other | ratio | goal | our memory |\n|---|---|---:|---:|---:|---|---:|\n",
+        "| what | beside | ours | the other | ratio | bytes, ours to the other's | goal | our memory |\n\
+         |---|---|---:|---:|---:|---:|---|---:|\n",
     );
     for row in rows {
-        let goal = match (row.goal, row.is_reached()) {
-            (None, _) => String::new(),
-            (Some(goal), true) => format!("≤ {goal}, reached"),
-            (Some(goal), false) => format!("≤ {goal}, **not reached**"),
+        let goals = [
+            row.goal.map(|goal| match row.theirs {
+                Some(_) => format!("≤ {goal}"),
+                None => format!("≤ {goal} s"),
+            }),
+            row.bytes.as_ref().map(|bytes| format!("bytes ≤ {}", bytes.goal)),
+        ];
+        let goals = goals.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let goal = match (goals.as_str(), row.is_reached()) {
+            ("", _) => String::new(),
+            (_, true) => format!("{goals}, reached"),
+            (_, false) => format!("{goals}, **not reached**"),
         };
+        let bytes = row.bytes.as_ref().map_or_else(String::new, |bytes| {
+            format!("{:.1} : {:.1} MiB, {:.3}", mebibytes(bytes.ours), mebibytes(bytes.theirs), bytes.ratio())
+        });
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {:.3} | {goal} | {:.1} MiB |",
+            "| {} | {} | {} | {} | {} | {bytes} | {goal} | {:.1} MiB |",
             row.what,
             row.beside,
             times(&row.ours),
-            times(&row.theirs),
-            row.ratio(),
+            row.theirs.as_ref().map_or_else(String::new, times),
+            row.theirs.as_ref().map_or_else(String::new, |_| format!("{:.3}", row.figure())),
             mebibytes(row.ours.peak()),
         );
     }

@@ -40,5 +40,13 @@ fn beside_a_shell(
     let subjects = [command, shell].map(|command| Subject { before: &nothing, command });
     let [ours, theirs] = <[_; 2]>::try_from(in_turns(rounds, &subjects)?).map_err(|_| "two subjects")?;
     let beside = "dash -c :".to_owned();
-    Ok(Row { what: what.to_owned(), beside, ours, theirs, goal: Some(1.3), memory_goal: None })
+    Ok(Row {
+        what: what.to_owned(),
+        beside,
+        ours,
+        theirs: Some(theirs),
+        goal: Some(1.3),
+        bytes: None,
+        memory_goal: None,
+    })
 }

@@ -128,7 +128,8 @@ impl Ticks {
                 what: format!("dispatch --all, {models} idle models"),
                 beside: "dash dispatchserver.sh".to_owned(),
                 ours: ours.clone(),
-                theirs,
+                theirs: Some(theirs),
+                bytes: None,
                 goal: (*models == 1_000).then_some(0.001),
                 memory_goal: (*models == 1_000).then_some(8 << 20),
             })
@@ -139,7 +140,8 @@ impl Ticks {
                 what: format!("dispatch --all, {more} idle models"),
                 beside: format!("itself, {fewer} models"),
                 ours: ours.clone(),
-                theirs: theirs.clone(),
+                theirs: Some(theirs.clone()),
+                bytes: None,
                 goal: Some(1.1 * f64::from(u32::try_from(more / fewer).unwrap_or(u32::MAX))),
                 memory_goal: None,
             }

@@ -1,0 +1,290 @@
+//! What goes over the wire: pulls and pushes of which a part changed, through a real rsync daemon.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use model_rollout::formats::manifest::Manifest;
+use model_rollout::machine::trees;
+use model_rollout::version::Version;
+
+use crate::measure::{Runs, Subject, in_turns, run};
+use crate::publish::Noise;
+use crate::report::{Bytes, Row};
+use crate::{Bench, Result};
+
+const MODEL: &str = "model_0";
+const OLD: &str = "20180101000000";
+const NEW: &str = "20180413192258";
+
+/// A pull and a push, of one large file of which a part changed, and of many files of which some changed.
+pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
+    let smaller = if bench.quick { 16 } else { 1 };
+    let large =
+        Shape { files: 1, size: (512 << 20) / smaller, what: "1 % of a 512 MiB file changed, in 64 places" };
+    let many = Shape { files: 1000, size: 65_536 / smaller, what: "10 of 1,000 files of 64 KiB changed" };
+    let mut rows = Vec::new();
+    for shape in [large, many] {
+        for (direction, limit) in [(pull as Pair, 0.03), (push, 1.0)] {
+            rows.push(row(bench, &shape, direction, limit)?);
+        }
+    }
+    Ok(rows)
+}
+
+struct Shape {
+    files: usize,
+    size: usize,
+    what: &'static str,
+}
+
+impl Shape {
+    /// A release of it, without its library.
+    fn write(&self, data: &Path, release: u64) -> std::io::Result<()> {
+        std::fs::create_dir_all(data)?;
+        for number in 0..self.files {
+            let differs = release > 1 && self.files > 1 && number % (self.files / 10) == 0;
+            let mut content = noise(1 + number as u64 + if differs { release << 32 } else { 0 }, self.size);
+            if self.files == 1 && release > 1 {
+                let part = self.size / 100 / 64;
+                for place in 0..64 {
+                    let at = self.size / 64 * place + 4321;
+                    content[at..at + part].copy_from_slice(&noise(place as u64 + (release << 32), part));
+                }
+            }
+            let path = data.join(format!("{number}"));
+            let _ = std::fs::remove_file(&path);
+            std::fs::write(path, content)?;
+        }
+        Ok(())
+    }
+}
+
+fn noise(seed: u64, size: usize) -> Vec<u8> {
+    let mut noise = Noise(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    (0..size.div_ceil(8)).flat_map(|_| noise.next()).take(size).collect()
+}
+
+/// What is done by us and by the script, and how it is put back.
+type Pair = fn(&Bench, &Path, u16, &Shape) -> std::io::Result<Sides>;
+
+struct Sides {
+    what: &'static str,
+    beside: &'static str,
+    before: Box<dyn Fn() -> std::io::Result<()>>,
+    ours: Box<dyn Fn() -> Command>,
+    script: Box<dyn Fn() -> Command>,
+}
+
+fn row(bench: &Bench, shape: &Shape, pair: Pair, limit: f64) -> Result<Row> {
+    let root = bench.work.join("wire");
+    let io = |e: std::io::Error| format!("{}: {e}", root.display());
+    std::fs::create_dir_all(root.join("monitor/rsync_service_data")).map_err(io)?;
+    let daemon = Daemon::start(&root)?;
+    let sides = pair(bench, &root, daemon.port, shape).map_err(io)?;
+    let before = || (sides.before)().map_err(io);
+    let subjects =
+        [&sides.ours, &sides.script].map(|command| Subject { before: &before, command: command.as_ref() });
+    let rounds = if bench.quick { 2 } else { 5 };
+    let [ours, theirs] = <[Runs; 2]>::try_from(in_turns(rounds, &subjects)?).map_err(|_| "two subjects")?;
+    let mut moved = [0; 2];
+    for (moved, command) in moved.iter_mut().zip([&sides.ours, &sides.script]) {
+        before()?;
+        let already = daemon.moved()?;
+        run(&mut command())?;
+        // The daemon writes what it moved when the connection has ended.
+        std::thread::sleep(Duration::from_millis(300));
+        *moved = daemon.moved()? - already;
+    }
+    drop(daemon);
+    std::fs::remove_dir_all(&root).map_err(io)?;
+    let smaller = if bench.quick { ", a sixteenth of it" } else { "" };
+    Ok(Row {
+        what: format!("{}: {}{smaller}", sides.what, shape.what),
+        beside: sides.beside.to_owned(),
+        ours,
+        theirs: Some(theirs),
+        goal: Some(if limit < 1.0 { 1.0 } else { 1.1 }),
+        bytes: Some(Bytes { ours: moved[0], theirs: moved[1], goal: limit }),
+        memory_goal: None,
+    })
+}
+
+fn pull(bench: &Bench, root: &Path, port: u16, shape: &Shape) -> std::io::Result<Sides> {
+    let service = root.join("monitor/rsync_service_data/datamining_service").join(MODEL);
+    let workspace = root.join("workspace");
+    let named = |version: &str| {
+        format!(
+            "[module]\nmodulepath=/x/{version}/lib/{MODEL}.so\nmoduleconfig=/x/{version}/data\nmoduleversion={version}\n"
+        )
+    };
+    for (version, release) in [(OLD, 1), (NEW, 2)] {
+        let dir = service.join("plugin").join(version);
+        std::fs::create_dir_all(dir.join("lib"))?;
+        std::fs::write(dir.join("lib").join(format!("{MODEL}.so")), "library")?;
+        shape.write(&dir.join("data"), release)?;
+        let failed = |e: &dyn std::fmt::Display| std::io::Error::other(e.to_string());
+        let entries = trees::survey(&dir).map_err(|e| failed(&e))?;
+        let files = trees::digest(&dir, &entries).map_err(|e| failed(&e))?;
+        let version = Version::parse(version.as_bytes()).map_err(|e| failed(&e))?;
+        std::fs::create_dir_all(service.join(".manifests"))?;
+        let path = service.join(".manifests").join(version.as_str());
+        std::fs::write(path, Manifest { version, files }.render())?;
+    }
+    for dir in ["config_1", "version"] {
+        std::fs::create_dir_all(service.join(dir))?;
+    }
+    std::fs::write(service.join("config_1/service.conf"), named(NEW))?;
+    std::fs::create_dir_all(root.join("watch"))?;
+    std::fs::write(
+        root.join("watch/env.sh"),
+        format!(
+            "monitor=127.0.0.1\nrsyncport={port}\nmodulename={MODEL}\naddress=127.0.0.1\nservice_stop=true\nservice_start=true\n"
+        ),
+    )?;
+    let versions = workspace.join("plugin").join(MODEL);
+    copy(&service.join("plugin").join(OLD), &versions.join(OLD))?;
+    let etc = workspace.join("bin/etc");
+    let (before_workspace, installed) = (workspace.clone(), named(OLD));
+    let before = move || {
+        let _ = std::fs::remove_dir_all(versions.join(NEW));
+        let _ = std::fs::remove_dir_all(&etc);
+        std::fs::create_dir_all(&etc)?;
+        std::fs::write(etc.join("service.conf"), &installed)?;
+        sync(&before_workspace)
+    };
+    let root = root.to_path_buf();
+    let command = move |mut command: Command| {
+        command.env("WATCH_ROOT", root.join("watch")).env("WORKSPACE_ROOT", root.join("workspace"));
+        command
+    };
+    let (binary, script) = (bench.binaries.join("service_polling"), bench.scripts.join("service_polling.sh"));
+    let of_script = command.clone();
+    Ok(Sides {
+        what: "a pull",
+        beside: "service_polling.sh",
+        before: Box::new(before),
+        ours: Box::new(move || command(Command::new(&binary))),
+        script: Box::new(move || of_script(shell(&script, &[]))),
+    })
+}
+
+fn push(bench: &Bench, root: &Path, port: u16, shape: &Shape) -> std::io::Result<Sides> {
+    let upload = root.join("monitor/rsync_service_data/datamining_plugin").join(MODEL);
+    let deploy = root.join("deploy");
+    std::fs::create_dir_all(deploy.join("online/release"))?;
+    std::fs::write(deploy.join("online/release").join(format!("{MODEL}.so")), "library")?;
+    std::fs::write(
+        deploy.join("env.sh"),
+        format!("monitor=127.0.0.1\nmembers=127.0.0.1\nmodulename={MODEL}\nmoduleport=1\nrsyncport={port}\n"),
+    )?;
+    shape.write(&deploy.join("online/data"), 2)?;
+    // What the push before left on the monitor.
+    let earlier = root.join("earlier");
+    shape.write(&earlier.join("data"), 1)?;
+    std::fs::create_dir_all(earlier.join("lib"))?;
+    std::fs::write(earlier.join("lib").join(format!("{MODEL}.so")), "library")?;
+    std::fs::create_dir_all(root.join("monitor/rsync_service_data/datamining_plugin"))?;
+    let before_deploy = deploy.clone();
+    let before = move || {
+        let _ = std::fs::remove_dir_all(&upload);
+        copy(&earlier, &upload)?;
+        // The backup of the push before is not what is measured.
+        let _ = std::fs::remove_dir_all(before_deploy.join("backup"));
+        let _ = std::fs::remove_file(before_deploy.join("online/success"));
+        sync(&upload)
+    };
+    let (binary, script) = (bench.binaries.join("rsync-push"), bench.scripts.join("rsync.sh"));
+    let of_script = deploy.clone();
+    Ok(Sides {
+        what: "a push",
+        beside: "rsync.sh",
+        before: Box::new(before),
+        ours: Box::new(move || {
+            let mut command = Command::new(&binary);
+            command.arg("update").current_dir(&deploy);
+            command
+        }),
+        script: Box::new(move || {
+            let mut command = shell(&script, &["update"]);
+            command.current_dir(&of_script);
+            command
+        }),
+    })
+}
+
+fn shell(script: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("dash");
+    command.arg(script).args(arguments);
+    command
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    if let Some(parent) = to.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    Command::new("cp").arg("-r").args([from, to]).status().map(drop)
+}
+
+fn sync(path: &Path) -> std::io::Result<()> {
+    Command::new("sync").arg("-f").arg(path).status().map(drop)
+}
+
+/// A monitor's rsync daemon.
+struct Daemon {
+    port: u16,
+    log: PathBuf,
+    child: Child,
+}
+
+impl Daemon {
+    fn start(root: &Path) -> Result<Daemon> {
+        let failed = |e: std::io::Error| format!("rsync --daemon: {e}");
+        let mut config = "use chroot = no\nreverse lookup = no\nuid = root\ngid = root\n".to_owned();
+        for module in ["datamining_plugin", "datamining_service"] {
+            let path = root.join("monitor/rsync_service_data").join(module);
+            config.push_str(&format!("[{module}]\npath = {}\nread only = no\n", path.display()));
+        }
+        let (file, log) = (root.join("rsyncd.conf"), root.join("rsyncd.log"));
+        std::fs::write(&file, config).map_err(failed)?;
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).map_err(failed)?.port();
+        let child = Command::new("rsync")
+            .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--config={}", file.display()))
+            .arg(format!("--log-file={}", log.display()))
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(failed)?;
+        let daemon = Daemon { port, log, child };
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if begun.elapsed() > Duration::from_secs(10) {
+                return Err(format!("rsync --daemon does not answer on port {port}"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(daemon)
+    }
+
+    /// The bytes that it sent and received until now, by its log.
+    fn moved(&self) -> Result<u64> {
+        let text = std::fs::read_to_string(&self.log).map_err(|e| format!("{}: {e}", self.log.display()))?;
+        let figures = text.lines().filter_map(|line| {
+            let (_, rest) = line.split_once("] sent ")?;
+            let (sent, rest) = rest.split_once(" bytes  received ")?;
+            let (received, _) = rest.split_once(" bytes")?;
+            Some(sent.replace(',', "").parse::<u64>().ok()? + received.replace(',', "").parse::<u64>().ok()?)
+        });
+        Ok(figures.sum())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
