@@ -250,8 +250,7 @@ impl Cli {
     pub fn request(self) -> Result<(Request, Manner)> {
         let keep = self.keep.map(|number| Keep::parse(number.as_bytes()).map_err(|e| e.context("--keep")));
         let jobs = usize::from(self.jobs);
-        let manner =
-            Manner { wait: self.wait, keep: keep.transpose()?, is_forced: self.force, jobs };
+        let manner = Manner { wait: self.wait, keep: keep.transpose()?, is_forced: self.force, jobs };
         // clap would not complain: what conflicts with a command lets an option off requiring that.
         if !self.status && (self.json || self.watch) {
             return Err(Error::usage("--json and --watch belong to --status; see dispatch --help"));

@@ -76,12 +76,8 @@ impl<'a> Site<'a> {
     pub fn check_within(&self) -> Result<()> {
         files::check_within(&self.monitor.uploads(), &self.upload.dir)?;
         files::check_within(&self.monitor.services(), &self.service.dir)?;
-        let own = [
-            self.service.versions(),
-            self.service.discarded(),
-            self.service.manifests(),
-            self.service.bad(),
-        ];
+        let own =
+            [self.service.versions(), self.service.discarded(), self.service.manifests(), self.service.bad()];
         for dir in own {
             files::check_within(&self.service.dir, &dir)?;
         }
