@@ -73,6 +73,11 @@ impl Monitor {
         self.root.join("scripts/dispatch/bin/dispatchserver.sh")
     }
 
+    /// The directory of the logs, `scripts/dispatch/log`.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("scripts/dispatch/log")
+    }
+
     /// The directory of the member lists, `scripts/dispatch/conf`.
     pub fn member_lists(&self) -> PathBuf {
         self.root.join("scripts/dispatch/conf")

@@ -20,6 +20,7 @@ mod golden;
 mod harness;
 mod harness_itself;
 mod health;
+mod history;
 mod hooks;
 mod hostile;
 mod jobs;

@@ -155,6 +155,7 @@ static ADDITIONS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
         r"(?x)^(
             monitor/scripts/dispatch/bin/\.dispatchserver\.sh\.(lock|tick\.lock)
+          | monitor/scripts/dispatch/log/\.history-[^/]+\.jsonl
           | monitor/rsync_service_data/datamining_plugin/[^/]+/\.(env\.sh|manifest)
           | monitor/rsync_service_data/datamining_service/[^/]+/\.dispatch(\.lock)?
           | monitor/rsync_service_data/datamining_service/[^/]+/\.manifests(/[^/]+)?

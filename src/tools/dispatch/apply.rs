@@ -9,7 +9,7 @@ use crate::machine::versions;
 use crate::retention;
 use crate::tools::dispatch::decide::{Action, Plan, Replacement};
 use crate::tools::dispatch::observe::Site;
-use crate::tools::dispatch::{publish, success};
+use crate::tools::dispatch::{history, publish, success};
 use crate::tools::hooks::{self, Hook, Told};
 use crate::version::Version;
 
@@ -52,6 +52,14 @@ pub fn apply(plan: &Plan, site: &Site, entries: &[Entry], say: Say) -> Result<Ne
 }
 
 fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next> {
+    let next = carry_out(action, site, entries, say)?;
+    if next == Next::GoOn {
+        history::remember(action, site);
+    }
+    Ok(next)
+}
+
+fn carry_out(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next> {
     log::debug!("{action:?}");
     let service = &site.service;
     match action {

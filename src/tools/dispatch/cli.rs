@@ -19,7 +19,7 @@ use crate::version::Version;
 /// confirmed. Replaces dispatch.sh and dispatchserver.sh.
 #[derive(Debug, Parser)]
 #[command(name = "dispatch", version)]
-#[command(group = ArgGroup::new("command").args(["all", "rollback", "pin", "unpin", "prune"]))]
+#[command(group = ArgGroup::new("command").args(["all", "rollback", "pin", "unpin", "prune", "history"]))]
 pub struct Cli {
     /// The model's directory below datamining_plugin and datamining_service
     #[arg(value_name = "APPNAME")]
@@ -63,7 +63,10 @@ pub struct Cli {
     /// Show what every member of APPNAME, or of each model, does about the announced version; exit 0 only when all converged
     #[arg(long, conflicts_with_all = ["command", "prefix", "so_name", "keep", "wait", "why", "force"])]
     status: bool,
-    /// With --status: as one line of JSON (docs/fleet.md)
+    /// Show what happened to APPNAME, and who did it: a line for each event
+    #[arg(long)]
+    history: bool,
+    /// With --status: as one line of JSON (docs/fleet.md); with --history: as it is written, a line of JSON for each event
     #[arg(long)]
     json: bool,
     /// With --status: again every two seconds until all converged
@@ -138,6 +141,8 @@ pub enum Request {
     Steer(ModelName, Steer, String),
     /// What the members do about the announced version.
     Status(StatusRequest),
+    /// What happened to a model.
+    History(ModelName, Shape),
     /// Why one of them does so.
     Explain(ModelName, Address),
     /// An older version is announced again.
@@ -252,8 +257,10 @@ impl Cli {
         let jobs = usize::from(self.jobs);
         let manner = Manner { wait: self.wait, keep: keep.transpose()?, is_forced: self.force, jobs };
         // clap would not complain: what conflicts with a command lets an option off requiring that.
-        if !self.status && (self.json || self.watch) {
-            return Err(Error::usage("--json and --watch belong to --status; see dispatch --help"));
+        if !self.status && (self.watch || (self.json && !self.history)) {
+            return Err(Error::usage(
+                "--watch belongs to --status, --json to --status or --history; see dispatch --help",
+            ));
         }
         if (self.to.is_some() && !self.rollback) || (self.dry_run && !self.prune) {
             return Err(Error::usage(
@@ -290,6 +297,10 @@ impl Cli {
             (model, None, None, None) if self.prune => {
                 let model = model.map(|model| ModelName::parse(model.as_bytes())).transpose()?;
                 Request::Prune(model, if self.dry_run { Extent::Said } else { Extent::Done })
+            }
+            (Some(model), None, None, None) if self.history => {
+                let shape = if self.json { Shape::Json } else { Shape::Table };
+                Request::History(ModelName::parse(model.as_bytes())?, shape)
             }
             (Some(model), None, None, None) if self.unpin => {
                 Request::Unpin(ModelName::parse(model.as_bytes())?)
@@ -337,6 +348,16 @@ mod tests {
         assert_eq!(request(&["m", "/w/plugin/m", "m.so"]), Some(Request::One(target)));
         assert_eq!(request(&["--all"]), Some(Request::All(None)));
         assert_eq!(request(&["--all", "r.sh"]), Some(Request::All(Some("r.sh".into()))));
+    }
+
+    #[test]
+    fn a_history_is_of_one_model() {
+        let of = |shape| Some(Request::History(ModelName::parse(b"m").unwrap(), shape));
+        assert_eq!(request(&["--history", "m"]), of(Shape::Table));
+        assert_eq!(request(&["m", "--history", "--json"]), of(Shape::Json));
+        for wrong in [&["--history"][..], &["--history", "m", "/w"], &["--history", "--status", "m"]] {
+            assert_eq!(request(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

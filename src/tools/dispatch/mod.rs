@@ -24,6 +24,7 @@ mod batches;
 mod cli;
 mod decide;
 mod fleet;
+mod history;
 mod jobs;
 mod journal;
 mod marks;
@@ -60,6 +61,7 @@ fn run(cli: Cli) -> Result<()> {
             check_mounted(&monitor)?;
             status::run(&monitor, &request)
         }
+        Request::History(model, shape) => history::show(&monitor, &model, shape),
         Request::Explain(model, member) => {
             check_mounted(&monitor)?;
             status::explain(&monitor, &model, &member)
@@ -155,7 +157,9 @@ fn update_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Res
 }
 
 fn check_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Result<()> {
-    let plan = check::check(&site.check_facts(manner.keep)?, target);
+    let facts = site.check_facts(manner.keep)?;
+    history::remember_confirmed(&facts, site);
+    let plan = check::check(&facts, target);
     apply::apply(&plan, site, &[], say).map(drop)
 }
 
