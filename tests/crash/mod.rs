@@ -73,4 +73,4 @@ macro_rules! need_tracing {
         }
     };
 }
-use need_tracing;
+pub(crate) use need_tracing;

@@ -15,6 +15,7 @@ use crate::harness::{Sandbox, figures};
 use plan::Plan;
 
 mod fleet;
+mod found;
 mod history;
 mod plan;
 mod run;

@@ -468,7 +468,7 @@ impl Run<'_> {
     }
 }
 
-fn side(who: Who) -> Side {
+pub fn side(who: Who) -> Side {
     match who {
         Who::Script => Side::SCRIPT,
         Who::Binary => Side::BINARY,

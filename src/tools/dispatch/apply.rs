@@ -9,7 +9,8 @@ use crate::machine::versions;
 use crate::retention;
 use crate::tools::dispatch::decide::{Action, Plan, Replacement};
 use crate::tools::dispatch::observe::Site;
-use crate::tools::dispatch::{history, publish, success};
+use crate::tools::dispatch::publish::{self, Staged};
+use crate::tools::dispatch::{history, success};
 use crate::tools::hooks::{self, Hook, Told};
 use crate::version::Version;
 
@@ -21,7 +22,7 @@ pub type Say<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
 pub enum Next {
     /// It does.
     GoOn,
-    /// A script began an upgrade meanwhile: it is its upgrade now.
+    /// A script began an upgrade meanwhile: it is its upgrade now. Or it has ended this one before it was published.
     Yield,
 }
 
@@ -87,7 +88,12 @@ fn carry_out(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Resul
             files::replace_atomically(&service.status(), format!("{version}\n").as_bytes())?;
         }
         Action::DiscardPublished(version) => publish::discard_published(version, site)?,
-        Action::Stage(version, expected) => publish::stage(version, expected.as_ref(), site, entries)?,
+        Action::Stage(version, expected) => {
+            if publish::stage(version, expected.as_ref(), site, entries)? == Staged::SuccessIsGone {
+                remove_status(Some(version), site)?;
+                return Ok(Next::Yield);
+            }
+        }
         Action::Seal(version, expected) => publish::seal_in_place(version, expected.as_ref(), site)?,
         Action::DiscardStaged(version) => publish::discard_staged(version, site)?,
         Action::Publish(version) => files::rename(&service.staging(version), &service.version(version))?,

@@ -12,13 +12,31 @@ use crate::machine::versions;
 use crate::tools::dispatch::observe::Site;
 use crate::version::Version;
 
+/// The name under which a version holds what announced it.
+const SUCCESS: &str = "success";
+
+/// What became of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Staged {
+    /// It is whole.
+    Whole,
+    /// `success` was removed before it was copied, and nothing else was: a script's check takes every `success` for the one
+    /// whose upgrade has ended.
+    SuccessIsGone,
+}
+
 /// Copies the surveyed upload, then looks again: an upload that changed meanwhile would be half old, half new (defect 5).
-pub fn stage(version: &Version, expected: Option<&Manifest>, site: &Site, entries: &[Entry]) -> Result<()> {
+pub fn stage(
+    version: &Version,
+    expected: Option<&Manifest>,
+    site: &Site,
+    entries: &[Entry],
+) -> Result<Staged> {
     let staging = site.service.staging(version);
     files::remove_tree(&staging)?;
     files::create_directories(&site.service.versions())?;
     files::create_new_directory(&staging)?;
-    // `success` first: a script's check may remove it at any moment.
+    // `success` first: a script's check may remove it at any moment. Once it is copied, what it announced is published.
     let (success, others): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(is_success);
     let entries_in_order = [success, others.clone()].concat();
     let copied = match expected.and_then(|manifest| earlier(version, manifest, site)) {
@@ -26,15 +44,21 @@ pub fn stage(version: &Version, expected: Option<&Manifest>, site: &Site, entrie
             trees::copy(&site.upload.dir, &entries_in_order, &staging, &earlier.sharing(&staging))
         }
         None => trees::copy(&site.upload.dir, &entries_in_order, &staging, &|_, _, _| None),
-    }?;
+    };
+    let is_missing = |path: &Path| Ok(files::facts(path)?.is_none());
+    if copied.is_err() && is_missing(&site.upload.success())? && is_missing(&staging.join(SUCCESS))? {
+        return Ok(Staged::SuccessIsGone);
+    }
+    let copied = copied?;
     let now = trees::survey(&site.upload.dir)?;
-    if now != entries && !(now == others && files::facts(&site.service.status())?.is_none()) {
+    if now != entries && now != others {
         return Err(Error::failed(format!(
             "{} changed while it was copied, so nothing was published; the next tick tries again",
             site.upload.dir.display()
         )));
     }
-    seal(version, copied, expected, site)
+    seal(version, copied, expected, site)?;
+    Ok(Staged::Whole)
 }
 
 /// The newest of the other versions, and which of its files are in this one, too, by the manifests of both. A file is never
@@ -80,7 +104,7 @@ fn seal(version: &Version, files: Files, expected: Option<&Manifest>, site: &Sit
 }
 
 fn is_success(entry: &Entry) -> bool {
-    entry.path == Path::new("success")
+    entry.path == Path::new(SUCCESS)
 }
 
 /// Deletes a staged copy, and the manifest of a version that never came to be.

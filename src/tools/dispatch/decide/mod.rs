@@ -282,7 +282,8 @@ pub enum Action {
     /// Move a half-copied version out of the way and delete it.
     DiscardPublished(Version),
     /// Copy the upload to its staging directory, see that it did not change meanwhile and that it is what the manifest of its
-    /// push says, and write the version's own manifest.
+    /// push says, and write the version's own manifest. If a script's check has removed `success` before it was copied,
+    /// `status` is removed and nothing more of the plan is done: by the journal, the next tick puts `success` back.
     Stage(Version, Option<Manifest>),
     /// Check a version that is in its place already, and write its manifest.
     Seal(Version, Option<Manifest>),
