@@ -381,3 +381,30 @@ fn a_rollback_whose_run_died_is_finished_by_the_next_tick_or_command_once() {
         assert!(!world.service("status").exists());
     }
 }
+
+#[test]
+fn an_upgrade_that_takes_too_long_is_rolled_back_where_the_list_says_so() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    fleet(&world);
+    world.member_list_says("on_timeout=rollback\n");
+    pushed(&world, BAD, "library of a bad release\n");
+    ticked(&world);
+    assert_eq!(announced(&world), BAD);
+    world.age(world.service("status"), 1260);
+    let outcome = tick(&world);
+    assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{}", shown(&outcome));
+    assert!(
+        outcome.stderr.contains("rolled back: it took too long, late: 127.0.0.11 (serves "),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(announced(&world), BETTER);
+    all_poll(&world);
+    assert!(ticked(&world).stdout.contains(&format!("all 3 members have {BETTER}")));
+    // Its content does not come again.
+    pushed(&world, NEXT, "library of a bad release\n");
+    assert!(tick(&world).stderr.contains(BAD));
+    assert_eq!(announced(&world), BETTER);
+}

@@ -40,7 +40,7 @@ mod success;
 use apply::Say;
 use cli::{Cli, Manner, Request, Target};
 use decide::steer::{self, Operator, Steer};
-use decide::{Plan, check, update};
+use decide::{Action, Plan, check, update};
 use observe::Site;
 
 const PROGRAM: &str = "dispatch";
@@ -160,7 +160,24 @@ fn check_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Resu
     let facts = site.check_facts(manner.keep)?;
     history::remember_confirmed(&facts, site);
     let plan = check::check(&facts, target);
-    apply::apply(&plan, site, &[], say).map(drop)
+    match &plan.roll_back {
+        None => apply::apply(&plan, site, &[], say).map(drop),
+        Some(why) => roll_back(why, &plan, site, say),
+    }
+}
+
+/// Goes back, as `on_timeout=rollback` says; where that cannot be done, the upgrade is ended as ever. A failure in any case.
+fn roll_back(why: &str, plan: &Plan, site: &Site, say: Say) -> Result<()> {
+    let Err(problem) = rollback::because(why, site, say) else {
+        let told = plan.commit.iter().filter(|action| matches!(action, Action::OnFailure(..)));
+        let commit = told.cloned().collect();
+        apply::apply(&Plan { commit, ..Plan::default() }, site, &[], say)?;
+        return Err(Error::failed(format!("{}: rolled back: {why}", site.model)));
+    };
+    let ended = apply::apply(plan, site, &[], say);
+    ended
+        .map(drop)
+        .map_err(|e| Error::with_exit(e.exit, format!("{e}; nor could it be rolled back: {problem}")))
 }
 
 fn check_registered(site: &Site) -> Result<()> {

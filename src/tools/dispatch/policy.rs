@@ -46,6 +46,8 @@ pub enum OnTimeout {
     Stop,
     /// The late members are passed over: the next batch is let in, and its time begins anew.
     Continue,
+    /// The version before is announced again, to all, and this one is marked bad.
+    Rollback,
 }
 
 impl Default for Policy {
@@ -145,8 +147,9 @@ impl OnTimeout {
         match bytes {
             b"stop" => Ok(OnTimeout::Stop),
             b"continue" => Ok(OnTimeout::Continue),
+            b"rollback" => Ok(OnTimeout::Rollback),
             other => Err(Error::usage(format!(
-                "{} is nothing that can be done then; write stop or continue",
+                "{} is nothing that can be done then; write stop, rollback or continue",
                 shown(other)
             ))),
         }
@@ -200,7 +203,7 @@ mod tests {
             assert!(said.starts_with("m.env.sh:2: timeout_minutes: "), "{said}");
         }
         assert_eq!(read("on_timeout=continue").unwrap().on_timeout, OnTimeout::Continue);
-        assert!(refused("on_timeout=explode").contains("write stop or continue"));
+        assert!(refused("on_timeout=explode").contains("write stop, rollback or continue"));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::formats::manifest::{Manifest, More};
-use crate::formats::mark::Mark;
+use crate::formats::mark::{Mark, Reason};
 use crate::formats::service_conf;
 use crate::layout::Monitor;
 use crate::machine::files::{self, Kind, MANIFEST_LIMIT};
@@ -33,10 +33,24 @@ pub fn run(monitor: &Monitor, request: &Rollback, manner: Manner) -> Result<()> 
         terminal::say(format!("{}: finished the rollback that an earlier run began", request.model));
         return Ok(());
     }
+    announce_again(&site, request, say)
+}
+
+/// Goes back because a rollout took too long; the lock is held.
+pub fn because(why: &str, site: &Site, say: Say) -> Result<()> {
+    /// In characters: a reason may have 1000 bytes.
+    const LONGEST: usize = 240;
+    let why: String = one_line(why).chars().take(LONGEST).collect();
+    let why = Reason::parse(why.as_bytes())?;
+    let request = Rollback { model: site.model.clone(), aim: Aim::Back, why, is_forced: false };
+    announce_again(site, &request, say)
+}
+
+fn announce_again(site: &Site, request: &Rollback, say: Say) -> Result<()> {
     let facts = site.rollback_facts()?;
     let candidates = rollback::candidates(&facts, request)?;
     let target = announced_target(&request.model, &facts.configurations)?;
-    let to = first_whole(&site, &target, candidates, request)?;
+    let to = first_whole(site, &target, candidates, request)?;
     let now = clock::now().instant;
     let mark = |version: &Version| Mark {
         version: version.clone(),
@@ -46,8 +60,8 @@ pub fn run(monitor: &Monitor, request: &Rollback, manner: Manner) -> Result<()> 
     };
     let plan = rollback::plan(&facts, request, &target, &to, mark)?;
     // What a script published has no manifest by which the same content could be refused. Without it the rollback goes on.
-    let sealed = bad_version_of(&plan).map_or(Ok(()), |bad| seal(bad, &site));
-    match apply::apply(&plan, &site, &[], say)? {
+    let sealed = bad_version_of(&plan).map_or(Ok(()), |bad| seal(bad, site));
+    match apply::apply(&plan, site, &[], say)? {
         Next::GoOn => sealed.map_err(|e| e.context("the same content could be pushed again")),
         Next::Yield => Err(Error::locked(format!(
             "{}: a script began an upgrade at this moment, so nothing was announced; try again in a minute",

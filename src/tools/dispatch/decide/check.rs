@@ -34,7 +34,7 @@ pub fn check(facts: &CheckFacts, target: &Target) -> Plan {
         return Plan::default();
     }
     let upgrade = Upgrade { facts, target, status, ours, round: Round::of(facts, &announced) };
-    Plan { commit: upgrade.next(), ..Plan::default() }
+    Plan { commit: upgrade.next(), roll_back: upgrade.roll_back(), ..Plan::default() }
 }
 
 /// Whether a script began an upgrade, has not announced it, and still writes.
@@ -173,6 +173,17 @@ impl Upgrade<'_> {
             ))],
             Members::Known(_) => self.go_on(),
         }
+    }
+
+    /// Why it is to be rolled back, where it took too long and the list asks for that.
+    fn roll_back(&self) -> Option<String> {
+        let is_over = matches!(self.facts.members, Members::Known(_)) && self.round.late.is_empty();
+        let note = self.facts.rollout.note_about(self.round.announced);
+        let is_halted = note.is_some_and(|note| !matches!(note.standing, Standing::Resumed(_)));
+        let goes_on = !is_over && !is_halted && !self.too_many_failed();
+        let is_asked_for = self.facts.rollout.policy.on_timeout == OnTimeout::Rollback;
+        (goes_on && is_asked_for && self.has_expired())
+            .then(|| format!("it took too long, {}", self.who_is_late()))
     }
 
     fn too_many_failed(&self) -> bool {
@@ -693,5 +704,25 @@ mod tests {
         let actions = checked(&facts);
         assert!(matches!(&actions[2], Action::Admit(admitted) if admitted.members.len() == 2), "{actions:?}");
         assert!(!actions.contains(&remove_status()));
+    }
+
+    #[test]
+    fn it_is_rolled_back_only_where_the_list_asks_for_that_and_it_took_too_long() {
+        let rolled_back =
+            |facts: &CheckFacts| check(facts, &Target::parse(b"m", b"/w", b"m.so").unwrap()).roll_back;
+        let mut facts = in_batches(&[None; 3]);
+        facts.rollout.policy.on_timeout = OnTimeout::Rollback;
+        assert_eq!(rolled_back(&facts), None);
+        facts.status.as_mut().unwrap().age = Seconds(1201);
+        assert_eq!(
+            rolled_back(&facts).as_deref(),
+            Some("it took too long, late: 10.0.0.1 (no answer) (1 of 3)")
+        );
+        assert!(checked(&facts).contains(&remove_status()), "where it cannot be rolled back, it is ended");
+        facts.rollout.note = Some(noted(Standing::Paused));
+        assert_eq!(rolled_back(&facts), None);
+        facts.rollout.note = None;
+        facts.members = members(&[Some(V); 3]);
+        assert_eq!(rolled_back(&facts), None);
     }
 }

@@ -349,6 +349,8 @@ pub struct Plan {
     pub undo: Vec<Action>,
     /// What members see. When one of these fails, the next tick resumes.
     pub commit: Vec<Action>,
+    /// Why the version is to be rolled back instead, if that can be done.
+    pub roll_back: Option<String>,
 }
 
 /// The first of some items, and how many more there are.

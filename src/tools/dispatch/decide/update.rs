@@ -242,7 +242,7 @@ fn publish(
         // What was there before this run stays: without it the next one could not tell half a version from a whole one.
         undo.push(Action::TakeBack(version.clone()));
     }
-    Ok(Plan { prepare, undo, commit })
+    Ok(Plan { prepare, undo, commit, ..Plan::default() })
 }
 
 fn stage_and_publish(version: &Version, expected: Option<Manifest>) -> [Action; 3] {
