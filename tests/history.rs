@@ -54,7 +54,6 @@ fn every_step_of_a_rollout_is_remembered_once_and_shown() {
         (event.to_owned(), V.to_owned(), members.iter().map(|n| address(*n)).collect::<Vec<_>>())
     };
     let expected = [
-        one("pushed", &[]),
         one("published", &[]),
         one("admitted", &[1]),
         one("announced", &[]),
@@ -85,9 +84,9 @@ fn a_full_file_becomes_the_one_before_and_both_are_shown() {
     world.write(FILE, &old);
     tick(&world);
     assert_eq!(world.read(format!("{FILE}.1")), old.as_bytes());
-    assert_eq!(events(&world).len(), 3);
+    assert_eq!(events(&world).len(), 2);
     let lines = dispatch(&world, &["--history", MODEL]).lines().count();
-    assert_eq!(lines, old.lines().count() + 3);
+    assert_eq!(lines, old.lines().count() + 2);
 }
 
 #[test]

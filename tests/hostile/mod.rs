@@ -273,13 +273,16 @@ fn snapshot(root: &Path) -> BTreeMap<PathBuf, String> {
     paths
 }
 
-/// What changed, but for locks, and what waits beside its place until it is complete.
+/// What changed, but for locks, what waits beside its place until it is complete, and what a poller tells of its failure.
 fn changes(before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>) -> Vec<String> {
     let is_ours = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let is_staged =
             |part: std::path::Component| part.as_os_str().as_encoded_bytes().starts_with(b".staging-");
         (name.starts_with('.') && name.ends_with(".lock"))
+            || name == ".service_polling.told"
+            || name.starts_with(".state-")
+            || path.ends_with(format!("datamining_service/{MODEL}/version"))
             || ["workspace/temp", "workspace/plugin", &format!("workspace/plugin/{MODEL}")]
                 .iter()
                 .any(|dir| path.ends_with(dir))

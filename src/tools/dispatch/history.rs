@@ -29,7 +29,7 @@ const LIMIT: u64 = 4 << 20;
 struct Event {
     /// When, in local time with its offset.
     time: String,
-    /// `pushed`, `published`, `announced`, `admitted`, `confirmed`, `ended`, `stopped`, `paused`, `aborted`, `resumed`, `rolled back`,
+    /// `published`, `announced`, `admitted`, `confirmed`, `ended`, `stopped`, `paused`, `aborted`, `resumed`, `rolled back`,
     /// `pinned`, `unpinned`.
     event: String,
     model: String,
@@ -42,7 +42,7 @@ struct Event {
     /// Whom it is about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     members: Vec<String>,
-    /// How long after the upgrade began, in seconds.
+    /// Of `published`: how long after the push arrived; of `confirmed`: how long after the upgrade began. In seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     duration_s: Option<i64>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -62,10 +62,14 @@ fn names(members: &[Address]) -> Vec<String> {
 fn of(action: &Action) -> Option<Event> {
     Some(match action {
         Action::Record(journal) => match journal.phase {
-            Phase::Publishing => event("pushed", &journal.version),
-            Phase::Published => event("published", &journal.version),
+            Phase::Published => {
+                let pushed_s = journal.success.modified_ns / 1_000_000_000;
+                let took_s = i128::from(clock::unix_now().0) - pushed_s;
+                Event { duration_s: i64::try_from(took_s).ok(), ..event("published", &journal.version) }
+            }
             Phase::Announced => event("announced", &journal.version),
-            Phase::RollingBack => return None,
+            // A push that is refused is tried every minute.
+            Phase::Publishing | Phase::RollingBack => return None,
         },
         Action::Admit(admitted) => {
             Event { members: names(&admitted.members), ..event("admitted", &admitted.version) }

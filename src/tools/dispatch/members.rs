@@ -36,14 +36,18 @@ pub fn members(
             ask::all(fleet, service)?.into_iter().map(|(_, answered)| answer(answered)).collect()
         }
     };
+    // Once, and not for each of some thousand files: those themselves are read without following.
+    let is_within =
+        files::check_within(&service.dir, &service.reports()).map_err(|error| log::debug!("{error}")).is_ok();
     let facts = |(member, live): (&Address, Live)| {
         let is_waiting = admitted
             .as_ref()
             .zip(announced)
             .is_some_and(|(admitted, version)| admitted.holds_back(version, member));
         let hold = held.hold_of(member, now).cloned().map(Hindrance::Hold);
-        let report = aged(service, &service.report(member), REPORT_LIMIT);
-        let told = aged(service, &service.state(member), member_state::LIMIT);
+        let left = |path: &Path, limit| is_within.then(|| aged(path, limit)).flatten();
+        let report = left(&service.report(member), REPORT_LIMIT);
+        let told = left(&service.state(member), member_state::LIMIT);
         let facts = MemberFacts {
             live,
             report: report.map(|(bytes, age)| (text_of(&bytes).to_vec(), age)),
@@ -70,9 +74,8 @@ pub fn held(service: &Service) -> Result<Held> {
 }
 
 /// What a member left, and how long ago; one that cannot be read is as good as none.
-fn aged(service: &Service, path: &Path, limit: u64) -> Option<(Vec<u8>, Seconds)> {
+fn aged(path: &Path, limit: u64) -> Option<(Vec<u8>, Seconds)> {
     let read = || -> Result<Option<(Vec<u8>, Seconds)>> {
-        files::check_within(&service.dir, path)?;
         let Some(facts) = files::facts(path)? else { return Ok(None) };
         let bytes = files::read_without_following(path, limit)?;
         Ok(bytes.map(|bytes| (bytes, clock::age_of(facts.modified))))
