@@ -345,8 +345,8 @@ fn rsyncd_conf() -> Vec<Case> {
         ),
         toggle(
             "includes",
-            format!("{module}&include /etc/rsyncd.d\n").into_bytes(),
-            refused("&include: cannot read /etc/rsyncd.d: no such file"),
+            format!("{module}&include /nowhere/rsyncd.d\n").into_bytes(),
+            refused("&include: cannot read /nowhere/rsyncd.d: no such file"),
         ),
         toggle("more than a megabyte", vec![b'#'; LARGEST + 1001], refused("such a file may have")),
     ]
