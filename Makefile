@@ -68,7 +68,7 @@ fuzz: ## searches for texts that break a law: FUZZ_SECONDS=600 for each format, 
 	@RUSTC_BOOTSTRAP=1 $(CARGO) fuzz build -O --debug-assertions
 	@printf '%s\n' $(FUZZ_TARGETS) | CARGO='$(CARGO)' xargs -P 2 -I LAW sh .ci/fuzz.sh LAW $(FUZZ_SECONDS)
 
-races: ## 12000 interleavings of pushes, ticks, polls and toggles (MODEL_ROLLOUT_RACES=N, MODEL_ROLLOUT_SEED=N: that one)
+races: ## 12000 interleavings of pushes, ticks, polls and toggles (MODEL_ROLLOUT_RACES=N, MODEL_ROLLOUT_SEED=N: that one, MODEL_ROLLOUT_MIXTURE='one push': those)
 	@sh .ci/need.sh cargo rsync dash sed strace
 	@$(CARGO) build --release --bins
 	@TMPDIR="$$(sh .ci/fast-tmp.sh)" MODEL_ROLLOUT_BINARIES="$$(realpath $(TARGET))/release" \

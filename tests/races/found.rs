@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::fleet;
-use super::history::{Conf, End, History, Push, violations};
+use super::history::{Conf, Content, End, History, Push, Ran, violations};
 use super::plan::{Demand, MEMBERS, Who};
 use super::run::side;
 use crate::crash::need_tracing;
@@ -23,6 +23,7 @@ const PUSH: u32 = 2;
 
 const RENAME: &str = "?rename,?renameat,?renameat2";
 const UNLINK: &str = "?unlink,?unlinkat";
+const STAT: &str = "?stat,?newfstatat,?statx";
 /// strace finds a rename by its first path.
 const JOURNAL_S_NEW: &str = "..dispatch.new";
 
@@ -86,19 +87,69 @@ fn in_the_end(world: &World) -> (Conf, Vec<String>) {
     for _ in 0..3 {
         ticks(world, Who::Binary);
     }
-    let mut history = seen(world);
-    let conf = fleet::conf(world);
-    history.announced.push(conf.clone());
-    (conf, violations(&history, &[Demand::Whole, Demand::LastEverywhere]))
+    (fleet::conf(world), violations(&seen(world), &[Demand::Whole, Demand::LastEverywhere]))
 }
 
-/// The pushes, and the version in its place.
+/// The pushes, and the versions in their places.
 fn seen(world: &World) -> History {
     let push = |number| Push { number, version: Some(fleet::version_of(number)), end: End::Complete };
-    let version = fleet::version_of(PUSH);
-    let mut content = fleet::content("monitor", &world.service(&format!("plugin/{version}")), &version);
-    content.at_the_end = true;
-    History { pushes: vec![push(BEFORE), push(PUSH)], contents: vec![content], ..History::default() }
+    let plugin = world.service("plugin");
+    let content = |version: String| {
+        let content = fleet::content("monitor", &plugin.join(&version), &version);
+        Content { at_the_end: true, ..content }
+    };
+    let contents = fleet::versions_in(&plugin).into_iter().map(content).collect();
+    History {
+        pushes: vec![push(BEFORE), push(PUSH)],
+        contents,
+        announced: vec![fleet::conf(world)],
+        ..History::default()
+    }
+}
+
+fn ran(output: &Output, at_us: std::ops::RangeInclusive<u64>) -> Ran {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    let code = output.status.code();
+    Ran { what: "a tick".to_owned(), code, was_killed: false, is_binary: false, stdout, stderr, at_us }
+}
+
+/// What the demands find in it, without and with what the ticks said that ran at the same time.
+fn judged(world: &World, ticks: &[&Output], demands: &[Demand]) -> [usize; 2] {
+    let mut history = seen(world);
+    let unheard = violations(&history, demands).len();
+    history.runs = ticks.iter().map(|output| ran(output, 0..=9)).collect();
+    [unheard, violations(&history, demands).len()]
+}
+
+/// Without any binary: the instrument knows that by what the scripts say.
+#[test]
+fn two_ticks_of_the_script_leave_a_version_without_its_success() {
+    need_tracing!();
+    let sandbox = Sandbox::new();
+    let world = pushed(&sandbox);
+    let copies = stopped_while_it_copies(&world, Who::Script);
+    let checks = ticks(&world, Who::Script);
+    let copies = copies.goes_on();
+    let demands = [Demand::WholeAtTheEnd, Demand::LastEverywhere];
+    assert_eq!(judged(&world, &[&copies, &checks], &demands), [1, 0], "{:?}", seen(&world));
+}
+
+/// One copies, one has removed `status` and goes on to `success`, which the third has seen by then, and not read.
+#[test]
+fn three_ticks_of_the_script_publish_a_push_under_local_time() {
+    need_tracing!();
+    let sandbox = Sandbox::new();
+    let world = pushed(&sandbox);
+    let copies = stopped_while_it_copies(&world, Who::Script);
+    let checks = Stopped::at(&world, Who::Script, UNLINK, &world.service("status"));
+    let begins = Stopped::at(&world, Who::Script, STAT, &world.upload("success"));
+    let checks = checks.goes_on();
+    let copies = copies.goes_on();
+    let begins = begins.goes_on();
+    let ticks = [&copies, &checks, &begins];
+    assert_eq!(judged(&world, &ticks, &[Demand::WholeAtTheEnd]), [2, 0], "{:?}", seen(&world));
+    assert_eq!(judged(&world, &ticks, &[Demand::LastEverywhere]), [1, 0], "{:?}", seen(&world));
 }
 
 #[test]

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::harness::parts::need;
@@ -25,6 +24,11 @@ const WORLDS: usize = 2;
 
 /// Names the one seed that is to be run.
 const ONE_SEED: &str = "MODEL_ROLLOUT_SEED";
+/// Only mixtures whose name contains this.
+const ONE_MIXTURE: &str = "MODEL_ROLLOUT_MIXTURE";
+
+/// The long run says how far it is whenever it has run so many.
+const SAYS_EVERY: u64 = 1000;
 
 /// What was run.
 #[derive(Default)]
@@ -33,23 +37,28 @@ struct Tally {
     failures: Vec<String>,
 }
 
-/// Runs the interleavings of seeds; returns how many of which mixture, and what did not hold.
-fn explore(seeds: std::ops::Range<u64>, most_failures: usize) -> Tally {
-    let (next, tally) = (AtomicU64::new(seeds.start), Mutex::new(Tally::default()));
+impl Tally {
+    fn runs(&self) -> u64 {
+        self.by_mixture.values().sum()
+    }
+}
+
+/// Runs interleavings; returns how many of which mixture, and what did not hold.
+fn explore(plans: impl Iterator<Item = Plan> + Send, most_failures: usize) -> Tally {
+    let (plans, tally) = (Mutex::new(plans), Mutex::new(Tally::default()));
     std::thread::scope(|scope| {
         for _ in 0..WORLDS {
             scope.spawn(|| {
                 let sandbox = Sandbox::new();
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end || tally.lock().unwrap().failures.len() >= most_failures {
-                        return;
-                    }
-                    let plan = Plan::of(seed);
+                while tally.lock().unwrap().failures.len() < most_failures {
+                    let Some(plan) = plans.lock().unwrap().next() else { return };
                     let failure = failure_of(&plan, &sandbox);
                     let mut tally = tally.lock().unwrap();
                     *tally.by_mixture.entry(plan.mixture.name).or_default() += 1;
                     tally.failures.extend(failure);
+                    if tally.runs().is_multiple_of(SAYS_EVERY) {
+                        say(&format!("{} so far, {} with a violation\n", tally.runs(), tally.failures.len()));
+                    }
                 }
             });
         }
@@ -70,14 +79,21 @@ fn failure_of(plan: &Plan, sandbox: &Sandbox) -> Option<String> {
     })
 }
 
-fn report(tally: &Tally, begun: Instant) {
-    let total: u64 = tally.by_mixture.values().sum();
-    let seconds = begun.elapsed().as_secs();
+/// Reports a run, and fails if anything did not hold.
+fn judge(tally: &Tally, begun: Instant) {
+    let (total, seconds) = (tally.runs(), begun.elapsed().as_secs());
     let mut text =
         format!("{total} interleavings in {seconds} s, {} with a violation\n", tally.failures.len());
     for (name, count) in &tally.by_mixture {
         text.push_str(&format!("{count:>7} {name}\n"));
     }
+    say(&text);
+    figures::record("interleavings", usize::try_from(total).unwrap());
+    figures::record("losses", tally.failures.len());
+    assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
+}
+
+fn say(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
@@ -97,26 +113,25 @@ fn a_seed_says_all_of_a_plan() {
 fn nothing_is_lost_or_torn_in_some_hundred_interleavings() {
     need!("rsync", "dash", "sed", "strace");
     let begun = Instant::now();
-    let tally = explore(0..150, 1);
-    report(&tally, begun);
-    figures::record("interleavings", usize::try_from(tally.by_mixture.values().sum::<u64>()).unwrap());
-    figures::record("losses", tally.failures.len());
-    assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
+    judge(&explore((0..150).map(Plan::of), 1), begun);
 }
 
-/// `make races`; `MODEL_ROLLOUT_RACES` is how many, `MODEL_ROLLOUT_SEED` the one to run again.
+/// `make races`; `MODEL_ROLLOUT_RACES` is how many, `MODEL_ROLLOUT_SEED` the one to run again, `MODEL_ROLLOUT_MIXTURE` a part
+/// of the names of those mixtures that are to be run.
 #[test]
 #[ignore = "takes minutes: make races"]
 fn nothing_is_lost_or_torn_in_ten_thousand_interleavings() {
     need!("rsync", "dash", "sed", "strace");
-    let seeds = match number_in_environment(ONE_SEED) {
-        Some(seed) => seed..seed + 1,
-        None => 1000..1000 + number_in_environment("MODEL_ROLLOUT_RACES").unwrap_or(12_000),
+    let (first, most) = match number_in_environment(ONE_SEED) {
+        Some(seed) => (seed, 1),
+        None => (1000, number_in_environment("MODEL_ROLLOUT_RACES").unwrap_or(12_000)),
     };
+    let mixture = std::env::var(ONE_MIXTURE).unwrap_or_default();
+    assert!(
+        plan::MIXTURES.iter().any(|m| m.name.contains(&mixture)),
+        "{ONE_MIXTURE}={mixture}: there is none"
+    );
+    let plans = (first..).map(Plan::of).filter(|plan| plan.mixture.name.contains(&mixture));
     let begun = Instant::now();
-    let tally = explore(seeds, 20);
-    report(&tally, begun);
-    figures::record("interleavings", usize::try_from(tally.by_mixture.values().sum::<u64>()).unwrap());
-    figures::record("losses", tally.failures.len());
-    assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
+    judge(&explore(plans.take(usize::try_from(most).unwrap()), 20), begun);
 }

@@ -46,6 +46,8 @@ struct Running {
     /// Everything that it starts is signalled with it.
     has_group: bool,
     was_killed: bool,
+    started_us: u64,
+    stdout: PathBuf,
     stderr: PathBuf,
     ended: bool,
     /// It was stopped at a call, or will be.
@@ -226,9 +228,9 @@ impl Run<'_> {
 
     fn spawn(&mut self, mut command: Command, by: Who, signal: Signal, what: String, push: Option<usize>) {
         let index = self.children.len();
-        let stderr = self.sandbox.path().join(format!("stderr-{index}"));
+        let [stdout, stderr] = self.output_of(index);
         let is_binary = by == Who::Binary;
-        command.stdout(File::create(self.sandbox.path().join("stdout")).unwrap());
+        command.stdout(File::create(&stdout).unwrap());
         command.stderr(File::create(&stderr).unwrap());
         if !is_binary {
             command.process_group(0);
@@ -254,11 +256,17 @@ impl Run<'_> {
             is_binary,
             has_group: !is_binary,
             was_killed: matches!(signal, Signal::KillAtCall(_)),
+            started_us: now,
+            stdout,
             stderr,
             ended: false,
             stops_at_call: matches!(signal, Signal::StopAtCall(_)),
             push,
         });
+    }
+
+    fn output_of(&self, child: usize) -> [PathBuf; 2] {
+        ["stdout", "stderr"].map(|stream| self.sandbox.path().join(format!("{stream}-{child}")))
     }
 
     fn signal(&mut self, child: usize, signal: i32) {
@@ -276,16 +284,19 @@ impl Run<'_> {
 
     fn reap(&mut self) {
         let mut pushed = Vec::new();
+        let now = self.now_us();
         for child in self.children.iter_mut().filter(|child| !child.ended) {
             let Some(status) = child.child.try_wait().unwrap() else { continue };
             child.ended = true;
-            let stderr = fs::read(&child.stderr).unwrap_or_default();
+            let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
             self.history.runs.push(Ran {
                 what: child.what.clone(),
                 code: status.code(),
                 was_killed: child.was_killed || status.signal().is_some_and(|_| child.was_killed),
                 is_binary: child.is_binary,
-                stderr: String::from_utf8_lossy(&stderr).into_owned(),
+                stdout: text(&child.stdout),
+                stderr: text(&child.stderr),
+                at_us: child.started_us..=now,
             });
             if let Some(push) = child.push {
                 pushed.push((push, status.success()));
@@ -451,8 +462,8 @@ impl Run<'_> {
         self.history.in_flight = fleet::in_flight(self.world);
         self.history.locks_held = fleet::locks_held(self.world, MEMBERS);
         self.history.leftovers = fleet::leftovers(self.world, MEMBERS);
-        for (index, _) in self.children.iter().enumerate() {
-            let _ = fs::remove_file(self.sandbox.path().join(format!("stderr-{index}")));
+        for file in (0..self.children.len()).flat_map(|index| self.output_of(index)) {
+            let _ = fs::remove_file(file);
         }
     }
 
