@@ -6,6 +6,7 @@ use crate::harness::outcome::shown;
 use crate::harness::parts::need;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF, announced};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World};
+use crate::processes::stand_in_for_rsync;
 
 const OLD: &str = "20170101000000";
 const V: &str = "20180413192258";
@@ -100,6 +101,43 @@ fn no_more_than_the_admitted_batch_restarts_and_all_end_on_the_version() {
     world.member(&address(9));
     poll(&world, 9);
     assert_eq!(restarted(&world), first(9));
+}
+
+/// A rollback announces another version and then lets everybody in. A poll that has the announcement of before, and sees
+/// that everybody is let in, must not take what is being taken back.
+#[test]
+fn a_poll_that_a_rollback_overtakes_does_not_take_what_is_taken_back() {
+    need!("rsync");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    fleet(&world, 2, "batches=1,100%\n");
+    for n in 1..=2 {
+        ticked(&world);
+        poll(&world, n);
+    }
+    ticked(&world);
+    world.uploaded(&format!("{NEXT}\n"));
+    assert!(ticked(&world).stdout.contains(&format!("1 of 2 members may take {NEXT} now")));
+
+    let dispatch = &Side::BINARY.command_line(Tool::Dispatch)[0];
+    let script = format!(
+        "case $* in *'/.admitted'*) MONITOR_ROOT='{}' '{}' --rollback {MODEL} > /dev/null && echo overtaken >> \"$JOURNAL\" ;; esac\n\
+         exec {} \"$@\"",
+        world.path("monitor").display(),
+        dispatch.display(),
+        crate::harness::parts::find("rsync").unwrap().display(),
+    );
+    let mut command = world.command(Tool::Poll, Side::BINARY, &[]);
+    command
+        .env("PATH", stand_in_for_rsync(&world, &script))
+        .env("WATCH_ROOT", world.path(format!("member-{}/watch", address(2))))
+        .env("WORKSPACE_ROOT", world.path(format!("member-{}/workspace", address(2))));
+    let outcome = world.finish(&mut command);
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{}", shown(&outcome));
+    assert!(world.journal_lines().contains(&"overtaken".to_owned()), "{:?}", world.journal_lines());
+    assert_eq!(version_of(&world, 2), V);
+    poll(&world, 2);
+    assert_eq!(restarted(&world), first(2), "once each, for the version before");
 }
 
 #[test]

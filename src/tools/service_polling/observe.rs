@@ -165,7 +165,11 @@ pub struct Announced {
 pub fn announced(member: &Member, settings: &Settings, installed: &Observed) -> Result<Announced> {
     let service_conf = fetched(member, settings)?;
     let is_held_back = match decide::takes_up(&service_conf, installed) {
-        Some(version) => is_held_back(&version, member, settings)?,
+        // A rollback announces another version and then lets everybody in: whoever asked for service.conf before it and for
+        // the members that were let in after it would take the version that is being taken back. The next poll sees further.
+        Some(version) => {
+            is_held_back(&version, member, settings)? || fetched(member, settings)? != service_conf
+        }
         None => false,
     };
     Ok(Announced { service_conf, is_held_back })
