@@ -85,6 +85,11 @@ name! {
 }
 
 name! {
+    /// A group of members: `group_NAME` in the member list.
+    GroupName, "name of a group"
+}
+
+name! {
     /// What a service is called in the service discovery.
     ServiceId, "service id"
 }

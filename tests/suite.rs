@@ -21,6 +21,7 @@ mod harness;
 mod harness_itself;
 mod health;
 mod history;
+mod holds;
 mod hooks;
 mod hostile;
 mod jobs;

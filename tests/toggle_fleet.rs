@@ -19,7 +19,7 @@ fn members() -> Vec<String> {
 }
 
 /// Puts an rsync into the members' PATH that connects from the member's own address, as on a host of its own.
-fn connect_from_own_addresses(sandbox: &Sandbox) {
+pub fn connect_from_own_addresses(sandbox: &Sandbox) {
     let wrapper = sandbox.path().join("bin/rsync");
     let rsync = find("rsync").unwrap();
     let line = format!("#!/bin/sh\nexec {} --address=\"$MEMBER\" \"$@\"\n", rsync.display());
@@ -27,8 +27,8 @@ fn connect_from_own_addresses(sandbox: &Sandbox) {
     std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn poll(world: &World, member: &str) -> Output {
-    let mut command = world.command(Tool::Poll, Side::BINARY, &[]);
+pub fn poll(world: &World, side: Side, member: &str) -> Output {
+    let mut command = world.command(Tool::Poll, side, &[]);
     command
         .env("MEMBER", member)
         .env("WATCH_ROOT", world.path(format!("member-{member}/watch")))
@@ -47,8 +47,8 @@ fn the_fleet_polls(world: &World) -> Vec<Output> {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some((index, member)) = { left.lock().unwrap().pop() } {
-                    poll(world, member);
-                    let last = poll(world, member);
+                    poll(world, Side::BINARY, member);
+                    let last = poll(world, Side::BINARY, member);
                     polled.lock().unwrap().push((index, last));
                 }
             });

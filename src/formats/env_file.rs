@@ -38,6 +38,13 @@ impl<'a> EnvFile<'a> {
         words.map(parse).collect::<Result<Vec<T>>>().map_err(|e| e.context(self.place(key)))
     }
 
+    /// What stands behind a prefix in the keys that the file sets, sorted: `a` for `group_a`.
+    pub fn keys_behind(&self, prefix: &str) -> Vec<String> {
+        let behind = |name: &[u8]| name.strip_prefix(prefix.as_bytes()).map(<[u8]>::to_vec);
+        let rest = self.env.names().into_iter().filter_map(behind);
+        rest.map(|rest| String::from_utf8_lossy(&rest).into_owned()).collect()
+    }
+
     /// A key's bytes; `None` where the file does not set it.
     pub fn raw(&self, key: &str) -> Option<&[u8]> {
         self.env.get(key)

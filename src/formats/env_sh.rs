@@ -81,13 +81,17 @@ impl EnvSh {
         self.last(name).map(|setting| &setting.value[..])
     }
 
+    /// The names that the file assigns.
+    pub fn names(&self) -> BTreeSet<&[u8]> {
+        self.settings.iter().map(|setting| &setting.name[..]).collect()
+    }
+
     /// The names and values that a shell which sourced this file hands on to the programs that it starts: what it exports,
     /// and what comes from the environment with its new value.
     pub fn exported(&self, context: &Context) -> Vec<(&[u8], &[u8])> {
-        let names: BTreeSet<&[u8]> = self.settings.iter().map(|setting| &setting.name[..]).collect();
         let is_exported = |name: &[u8]| self.exports.contains(name) || (context.environment)(name).is_some();
         let value = |name: &[u8]| self.settings.iter().rev().find(|setting| setting.name == name);
-        let exported = names.into_iter().filter(|name| is_exported(name));
+        let exported = self.names().into_iter().filter(|name| is_exported(name));
         exported.filter_map(|name| Some((name, &value(name)?.value[..]))).collect()
     }
 

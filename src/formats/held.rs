@@ -28,28 +28,62 @@ pub struct Held(pub Vec<Hold>);
 impl Held {
     /// Reads the file. Fails at the first line that is neither a hold nor a remark: who is held must not be a guess.
     pub fn parse(source: &[u8]) -> Result<Held, Refusal> {
-        let (mut holds, mut offset) = (Vec::new(), 0);
-        for line in source.split_inclusive(|byte| *byte == b'\n') {
-            let text = line.trim_ascii();
-            if !text.is_empty() && !text.starts_with(b"#") {
-                let hold = Hold::parse(text).map_err(|what| {
-                    let instead = "write ADDRESS UNTIL BY REASON, UNTIL as 2026-11-26T20:00:00+08:00 or -";
-                    Refusal::at(source, offset, what, instead)
-                })?;
-                holds.push(hold);
-            }
-            offset += line.len();
-        }
-        Ok(Held(holds))
+        Ok(Held(lines(source)?.into_iter().filter_map(|(_, hold)| hold).collect()))
     }
 
     /// The hold of a member that is in force; the first of several.
     pub fn hold_of(&self, member: &Address, now: DateTime<FixedOffset>) -> Option<&Hold> {
-        self.0.iter().find(|hold| hold.member == *member && hold.until.is_none_or(|until| now < until))
+        self.0.iter().find(|hold| hold.member == *member && hold.is_in_force(now))
     }
 }
 
+/// The file without the holds of `members` and those whose time is over, and with `added` at its end. Every other line stays
+/// byte for byte. Fails as [`Held::parse`] does.
+pub fn edited(
+    source: &[u8],
+    members: &[Address],
+    added: &[Hold],
+    now: DateTime<FixedOffset>,
+) -> Result<Vec<u8>, Refusal> {
+    let stays = |hold: &Hold| hold.is_in_force(now) && !members.contains(&hold.member);
+    let kept = lines(source)?.into_iter().filter(|(_, hold)| hold.as_ref().is_none_or(stays));
+    let mut text: Vec<u8> = kept.flat_map(|(line, _)| line).copied().collect();
+    if !added.is_empty() && text.last().is_some_and(|byte| *byte != b'\n') {
+        text.push(b'\n');
+    }
+    text.extend(added.iter().flat_map(|hold| hold.render().into_bytes()));
+    Ok(text)
+}
+
+/// A line with its end, and the hold that it is.
+type Line<'a> = (&'a [u8], Option<Hold>);
+
+fn lines(source: &[u8]) -> Result<Vec<Line<'_>>, Refusal> {
+    let mut offset = 0;
+    let mut lines = Vec::new();
+    for line in source.split_inclusive(|byte| *byte == b'\n') {
+        let text = line.trim_ascii();
+        let hold = if text.is_empty() || text.starts_with(b"#") {
+            None
+        } else {
+            let hold = Hold::parse(text).map_err(|what| {
+                let instead = "write ADDRESS UNTIL BY REASON, UNTIL as 2026-11-26T20:00:00+08:00 or -";
+                Refusal::at(source, offset, what, instead)
+            })?;
+            Some(hold)
+        };
+        lines.push((line, hold));
+        offset += line.len();
+    }
+    Ok(lines)
+}
+
 impl Hold {
+    /// Whether its time is not over.
+    pub fn is_in_force(&self, now: DateTime<FixedOffset>) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
     fn parse(line: &[u8]) -> Result<Hold, &'static str> {
         let text = std::str::from_utf8(line).map_err(|_| "this line is not UTF-8")?;
         let mut rest = text;
@@ -130,6 +164,24 @@ mod tests {
                 let text: String = holds.iter().map(Hold::render).collect();
                 prop_assert_eq!(Held::parse(text.as_bytes()), Ok(Held(holds)));
             }
+        }
+
+        #[test]
+        fn an_edit_takes_lines_and_adds_lines_and_changes_none(
+            lines in proptest::collection::vec("# \\PC{0,9}|[ \t]*|10\\.0\\.0\\.[1-3] (-|20[13]0-11-26T20:00:00\\+08:00) a b ?", 0..9),
+            newline in "\r?\n",
+            end in "\n?",
+        ) {
+            let source = lines.join(&newline) + &end;
+            let now = DateTime::parse_from_rfc3339("2020-01-01T00:00:00+00:00").unwrap();
+            let hold = Hold { member: address("10.0.0.1"), until: None, by: "c".into(), reason: "d".into() };
+            let goes = |line: &str| line.starts_with("10.0.0.1") || line.starts_with("10.") && line.contains("2010");
+            let kept: String = source.split_inclusive('\n').filter(|line| !goes(line)).collect();
+            let members = [address("10.0.0.1")];
+            prop_assert_eq!(edited(source.as_bytes(), &members, &[], now), Ok(kept.clone().into_bytes()));
+            let between = if kept.is_empty() || kept.ends_with('\n') { "" } else { "\n" };
+            let added = format!("{kept}{between}10.0.0.1 - c d\n");
+            prop_assert_eq!(edited(source.as_bytes(), &members, &[hold], now), Ok(added.into_bytes()));
         }
     }
 }

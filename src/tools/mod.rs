@@ -1,5 +1,5 @@
 //! One module per binary. A tool never imports another tool. What several of them do in the same way is here, in [`edit`],
-//! [`control`], [`hooks`], [`lift`] and [`rsyncd_files`].
+//! [`control`], [`hooks`], [`lift`], [`member_list`] and [`rsyncd_files`].
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,6 +22,7 @@ pub mod dockerrun;
 pub mod edit;
 pub mod hooks;
 pub mod lift;
+pub mod member_list;
 pub mod port_registry;
 pub mod rsync_push;
 pub mod rsyncd_files;

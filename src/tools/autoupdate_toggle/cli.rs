@@ -7,16 +7,18 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 use crate::error::{Error, Result};
+use crate::formats::mark::Reason;
 use crate::ip_range::IpRange;
 use crate::layout::{POLLER_USER, RSYNCD_CONF, SERVICE_MODULE};
-use crate::names::{Port, shown};
+use crate::names::{Address, GroupName, ModelName, Port, shown};
 use crate::tools::WaitOption;
 use crate::tools::autoupdate_toggle::end::End;
 use crate::tools::edit::{DryRunOption, Mode};
 
 /// Turns automatic updates off for some members, and on again: on the monitor by the addresses that its rsync daemon
-/// denies (--method rsyncd), or on a member by its poller's crontab line (--method crontab). `daemon` starts and stops
-/// the rsync daemon of a configuration; turning updates off and on needs neither.
+/// denies (--method rsyncd) or by a model's list of members that keep what they serve (--method hold), or on a member by its
+/// poller's crontab line (--method crontab). `daemon` starts and stops the rsync daemon of a configuration; turning updates off
+/// and on needs neither.
 #[derive(Debug, Parser)]
 #[command(name = "autoupdate-toggle", version)]
 pub struct Cli {
@@ -26,19 +28,31 @@ pub struct Cli {
     /// What to do with the daemon
     #[arg(value_enum, value_name = "DAEMON ACTION")]
     daemon_action: Option<DaemonVerb>,
-    /// By the daemon's configuration, or by a member's crontab
+    /// By the daemon's configuration, by a model's list of held members, or by a member's crontab
     #[arg(long, value_enum)]
     method: Option<Method>,
-    /// rsyncd, daemon: the daemon's configuration [default: /etc/rsyncd.conf]
+    /// rsyncd, hold, daemon: the daemon's configuration [default: /etc/rsyncd.conf]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// rsyncd: the module that members fetch from [default: datamining_service]
     #[arg(long, value_name = "NAME")]
     module: Option<OsString>,
-    /// rsyncd: the members' addresses, or ranges of them such as 10.85.136.0/24; `status` lists all without it
+    /// rsyncd, hold: the members' addresses; rsyncd: also ranges of them such as 10.85.136.0/24; `status` lists all without it
     #[arg(long, value_name = "A,B,...")]
     ip: Vec<OsString>,
-    /// rsyncd, daemon: the daemon's port [default: that of the configuration, otherwise 873]
+    /// rsyncd, hold: instead of --ip the members that group_NAME of the model's member list names
+    #[arg(long, value_name = "NAME", conflicts_with = "ip")]
+    group: Option<OsString>,
+    /// hold: the model; rsyncd: the model whose --group is meant
+    #[arg(long, value_name = "MODEL")]
+    model: Option<OsString>,
+    /// hold, disable: why, in one line; everybody sees it
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<OsString>,
+    /// hold: leave the daemon's configuration alone, whose `hosts deny` holds members with a legacy poller
+    #[arg(long)]
+    no_deny: bool,
+    /// rsyncd, hold, daemon: the daemon's port [default: that of the configuration, otherwise 873]
     #[arg(long, value_name = "PORT")]
     port: Option<OsString>,
     /// daemon: its pid file [default: that of the configuration, otherwise /tmp/rsyncd.pid]
@@ -102,8 +116,10 @@ pub enum DaemonVerb {
 /// The manual's two ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Method {
-    /// `hosts deny` of the daemon's configuration, on the monitor
+    /// `hosts deny` of the daemon's configuration, on the monitor: for every model
     Rsyncd,
+    /// The list of one model's members that keep what they serve, on the monitor
+    Hold,
     /// The poller's line, on a member
     Crontab,
 }
@@ -132,18 +148,62 @@ pub struct DaemonRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// By the daemon's configuration.
-    Rsyncd {
-        /// The configuration.
-        config: PathBuf,
-        /// The module.
-        module: Vec<u8>,
-        /// Whom it is about; none is everybody, for [`Verb::Status`] only.
-        ranges: Vec<IpRange>,
-        /// The daemon's port, if it is not the one of the configuration.
-        port: Option<Port>,
-    },
+    Rsyncd(Denials, Whom),
+    /// By the list of a model's held members.
+    Hold(HoldRequest),
     /// By a crontab.
     Crontab(Whose),
+}
+
+/// Where addresses are denied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denials {
+    /// The configuration.
+    pub config: PathBuf,
+    /// The module.
+    pub module: Vec<u8>,
+    /// The daemon's port, if it is not the one of the configuration.
+    pub port: Option<Port>,
+}
+
+/// Whom a request by the daemon's configuration is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    /// These; none is everybody, for [`Verb::Status`] only.
+    Ranges(Vec<IpRange>),
+    /// A group of a model's.
+    Group(ModelName, GroupName),
+}
+
+/// What to do about held members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HoldRequest {
+    /// Say who is held, of this model or of all.
+    Status(Option<ModelName>),
+    /// Hold members, or end that.
+    Edit(HoldEdit),
+}
+
+/// A change of who is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldEdit {
+    /// The model.
+    pub model: ModelName,
+    /// Whom.
+    pub members: Members,
+    /// Why; `None`: they are not to be held any more.
+    pub reason: Option<Reason>,
+    /// Where members with a legacy poller are denied, too; `None` for --no-deny.
+    pub denials: Option<Denials>,
+}
+
+/// Members of one model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Members {
+    /// These.
+    Addresses(Vec<Address>),
+    /// A group.
+    Group(GroupName),
 }
 
 /// Which crontab.
@@ -181,7 +241,9 @@ impl Cli {
         refuse("--pid-file", "daemon", self.pid_file.as_ref())?;
         let request = match self.method {
             Some(Method::Rsyncd) => self.rsyncd(verb)?,
+            Some(Method::Hold) => self.hold(verb)?,
             Some(Method::Crontab) => {
+                self.refuse_hold()?;
                 let whose = "--method rsyncd";
                 refuse("--config", whose, self.config.as_ref())?;
                 refuse("--module", whose, self.module.as_ref())?;
@@ -189,7 +251,7 @@ impl Cli {
                 refuse("--port", whose, self.port.as_ref())?;
                 Request::Crontab(self.whose()?)
             }
-            None => return Err(Error::usage("--method rsyncd or --method crontab is needed")),
+            None => return Err(Error::usage("--method rsyncd, --method hold or --method crontab is needed")),
         };
         Ok((Task::Updates(verb, end, request, mode), wait))
     }
@@ -208,16 +270,65 @@ impl Cli {
     fn rsyncd(self, verb: Verb) -> Result<Request> {
         refuse("--file", "--method crontab", self.file.as_ref())?;
         refuse("--user", "--method crontab", self.user.as_ref())?;
-        let ranges = ranges(&self.ip)?;
-        if ranges.is_empty() && (verb != Verb::Status || !self.ip.is_empty()) {
+        refuse("--reason", "--method hold", self.reason.as_ref())?;
+        refuse("--no-deny", "--method hold", self.no_deny.then_some(()))?;
+        let (model, group) = (model(self.model.as_ref())?, group(self.group.as_ref())?);
+        let whom = match (model, group) {
+            (Some(model), Some(group)) => Whom::Group(model, group),
+            (None, Some(_)) => return Err(Error::usage("--group is one of a model; name that with --model")),
+            (Some(_), None) => return Err(Error::usage("--model goes with --group; leave it out")),
+            (None, None) => Whom::Ranges(split(&self.ip, IpRange::parse)?),
+        };
+        let is_everybody = matches!(&whom, Whom::Ranges(ranges) if ranges.is_empty());
+        if is_everybody && (verb != Verb::Status || !self.ip.is_empty()) {
             return Err(Error::usage("--ip names no address; write at least one"));
         }
-        Ok(Request::Rsyncd {
-            config: self.config.unwrap_or_else(|| RSYNCD_CONF.into()),
-            module: self.module.map_or_else(|| SERVICE_MODULE.into(), OsString::into_vec),
-            ranges,
-            port: port(self.port)?,
-        })
+        let module = self.module.map_or_else(|| SERVICE_MODULE.into(), OsString::into_vec);
+        Ok(Request::Rsyncd(denials(self.config, module, self.port)?, whom))
+    }
+
+    fn hold(self, verb: Verb) -> Result<Request> {
+        refuse("--file", "--method crontab", self.file.as_ref())?;
+        refuse("--user", "--method crontab", self.user.as_ref())?;
+        refuse("--module", "--method rsyncd", self.module.as_ref())?;
+        let model = model(self.model.as_ref())?;
+        if verb != Verb::Disable {
+            refuse("--reason", "disable", self.reason.as_ref())?;
+        }
+        if verb == Verb::Status {
+            let whose = "disable and enable";
+            refuse("--ip", whose, self.ip.first())?;
+            refuse("--group", whose, self.group.as_ref())?;
+            refuse("--config", whose, self.config.as_ref())?;
+            refuse("--port", whose, self.port.as_ref())?;
+            refuse("--no-deny", whose, self.no_deny.then_some(()))?;
+            return Ok(Request::Hold(HoldRequest::Status(model)));
+        }
+        let Some(model) = model else {
+            return Err(Error::usage("a member is held for one model; name that with --model"));
+        };
+        let members = match group(self.group.as_ref())? {
+            Some(group) => Members::Group(group),
+            None => Members::Addresses(split(&self.ip, Address::parse)?),
+        };
+        if matches!(&members, Members::Addresses(addresses) if addresses.is_empty()) {
+            return Err(Error::usage("whom is missing; name members with --ip A,B or --group NAME"));
+        }
+        let reason = self.reason.as_ref().map(|text| Reason::parse(text.as_bytes())).transpose()?;
+        if verb == Verb::Disable && reason.as_ref().is_none_or(|reason| reason.as_str().is_empty()) {
+            return Err(Error::usage("a hold needs a reason that others understand; write it with --reason"));
+        }
+        let denials = denials(self.config, SERVICE_MODULE.into(), self.port)?;
+        let denials = (!self.no_deny).then_some(denials);
+        Ok(Request::Hold(HoldRequest::Edit(HoldEdit { model, members, reason, denials })))
+    }
+
+    fn refuse_hold(&self) -> Result<()> {
+        let whose = "--method hold";
+        refuse("--group", whose, self.group.as_ref())?;
+        refuse("--model", whose, self.model.as_ref())?;
+        refuse("--reason", whose, self.reason.as_ref())?;
+        refuse("--no-deny", whose, self.no_deny.then_some(()))
     }
 
     fn daemon(self) -> Result<Task> {
@@ -227,6 +338,7 @@ impl Cli {
         refuse("--ip", whose, self.ip.first())?;
         refuse("--file", whose, self.file.as_ref())?;
         refuse("--user", whose, self.user.as_ref())?;
+        self.refuse_hold()?;
         let Some(verb) = self.daemon_action else {
             return Err(Error::usage(
                 "daemon needs an action; write status, start, stop or restart behind it",
@@ -256,18 +368,31 @@ fn refuse<T>(option: &str, whose: &str, given: Option<T>) -> Result<()> {
     }
 }
 
-fn ranges(texts: &[OsString]) -> Result<Vec<IpRange>> {
-    let mut ranges = Vec::new();
+fn model(text: Option<&OsString>) -> Result<Option<ModelName>> {
+    text.map(|text| ModelName::parse(text.as_bytes())).transpose()
+}
+
+fn group(text: Option<&OsString>) -> Result<Option<GroupName>> {
+    text.map(|text| GroupName::parse(text.as_bytes())).transpose()
+}
+
+fn denials(config: Option<PathBuf>, module: Vec<u8>, asked: Option<OsString>) -> Result<Denials> {
+    Ok(Denials { config: config.unwrap_or_else(|| RSYNCD_CONF.into()), module, port: port(asked)? })
+}
+
+/// The words of `--ip`, each once.
+fn split<T: PartialEq>(texts: &[OsString], parse: impl Fn(&[u8]) -> Result<T>) -> Result<Vec<T>> {
+    let mut found = Vec::new();
     for text in texts {
         let words = text.as_bytes().split(|b| *b == b',' || b.is_ascii_whitespace());
         for word in words.filter(|word| !word.is_empty()) {
-            let range = IpRange::parse(word)?;
-            if !ranges.contains(&range) {
-                ranges.push(range);
+            let one = parse(word)?;
+            if !found.contains(&one) {
+                found.push(one);
             }
         }
     }
-    Ok(ranges)
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -283,12 +408,8 @@ mod tests {
         let ranges = vec![IpRange::parse(b"10.85.136.181").unwrap(), IpRange::parse(b"10.0.0.0/8").unwrap()];
         let rsyncd = |verb, ranges| {
             let (config, module) = ("/etc/rsyncd.conf".into(), b"datamining_service".to_vec());
-            Some(Task::Updates(
-                verb,
-                None,
-                Request::Rsyncd { config, module, ranges, port: None },
-                Mode::Write,
-            ))
+            let denials = Denials { config, module, port: None };
+            Some(Task::Updates(verb, None, Request::Rsyncd(denials, Whom::Ranges(ranges)), Mode::Write))
         };
         let typed = "t disable --method rsyncd --ip 10.85.136.181,10.0.0.0/8,10.85.136.181";
         assert_eq!(task(typed), rsyncd(Verb::Disable, ranges));
@@ -302,8 +423,58 @@ mod tests {
     }
 
     #[test]
+    fn a_hold_is_about_members_of_one_model_and_has_a_reason() {
+        let model = ModelName::parse(b"m").unwrap();
+        let denials =
+            Denials { config: "/etc/rsyncd.conf".into(), module: b"datamining_service".to_vec(), port: None };
+        let edit = |members, reason: Option<&str>, denials| {
+            let reason = reason.map(|text| Reason::parse(text.as_bytes()).unwrap());
+            Request::Hold(HoldRequest::Edit(HoldEdit { model: model.clone(), members, reason, denials }))
+        };
+        let updates = |verb, request| Some(Task::Updates(verb, None, request, Mode::Write));
+        let addresses = Members::Addresses(vec![Address::parse(b"10.0.0.1").unwrap()]);
+        let group = Members::Group(GroupName::parse(b"canary").unwrap());
+        assert_eq!(
+            task("t disable --method hold --model m --ip 10.0.0.1,10.0.0.1 --reason disk"),
+            updates(Verb::Disable, edit(addresses, Some("disk"), Some(denials.clone())))
+        );
+        assert_eq!(
+            task("t enable --method hold --model m --group canary --no-deny"),
+            updates(Verb::Enable, edit(group, None, None))
+        );
+        let status = |model| Request::Hold(HoldRequest::Status(model));
+        assert_eq!(task("t status --method hold"), updates(Verb::Status, status(None)));
+        assert_eq!(
+            task("t status --method hold --model m"),
+            updates(Verb::Status, status(Some(model.clone())))
+        );
+        let whom = Whom::Group(model.clone(), GroupName::parse(b"canary").unwrap());
+        assert_eq!(
+            task("t enable --method rsyncd --model m --group canary"),
+            updates(Verb::Enable, Request::Rsyncd(denials, whom))
+        );
+    }
+
+    #[test]
     fn what_does_not_belong_together_is_refused() {
         for wrong in [
+            "t disable --method hold --ip 10.0.0.1 --reason x",
+            "t disable --method hold --model m --reason x",
+            "t disable --method hold --model m --ip , --reason x",
+            "t disable --method hold --model m --ip 10.0.0.1",
+            "t disable --method hold --model m --ip 10.0.0.1 --reason=",
+            "t disable --method hold --model m --ip 10.0.0.0/24 --reason x",
+            "t disable --method hold --model m --ip 10.0.0.1 --group g --reason x",
+            "t disable --method hold --model m --ip 10.0.0.1 --reason x --module y",
+            "t enable --method hold --model m --ip 10.0.0.1 --reason x",
+            "t enable --method hold --model m --ip 10.0.0.1 --until 20:00",
+            "t status --method hold --model m --ip 10.0.0.1",
+            "t status --method hold --no-deny",
+            "t disable --method rsyncd --group g",
+            "t disable --method rsyncd --ip 10.0.0.1 --model m",
+            "t disable --method rsyncd --ip 10.0.0.1 --reason x",
+            "t disable --method crontab --reason x",
+            "t daemon stop --model m",
             "t",
             "t disable",
             "t pause --method crontab",

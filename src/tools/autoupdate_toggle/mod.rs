@@ -2,7 +2,9 @@
 //!
 //! `--method rsyncd`, on the monitor: reads and writes the `hosts deny` of one module in /etc/rsyncd.conf, or in the file which
 //! that includes and where the module stands, under the locks of both. The daemon reads them for every connection, so nothing
-//! is restarted. `--method crontab`, on a member: pauses and resumes the poller's one job in root's crontab, or another one.
+//! is restarted. `--method hold`, there: edits `datamining_service/MODEL/.held` under a lock beside it; pollers read it. Members that
+//! never left a `version/.state-ADDRESS` may have a legacy poller, and are denied in /etc/rsyncd.conf, too; the member list says
+//! who is a member, and in which group. `--method crontab`, on a member: pauses and resumes the poller's one job in root's crontab, or another one.
 //! `status` writes nothing. With `--until` or `--for` the end is written into the file, too: a tick of `dispatch` carries it
 //! out, and on a member cron itself. After an edit the daemon is asked, as each of the members whose address is this host's
 //! own, and an answer that is not the file's is a failure. With `--dry-run` the edit is shown, and nobody is asked.
@@ -19,23 +21,23 @@ use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 
-use crate::error::{Error, Result};
-use crate::formats::rsyncd_conf::RsyncdConf;
+use crate::error::Result;
 use crate::layout;
+use crate::machine::clock;
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::locks::{Lock, Wait};
-use crate::machine::{clock, terminal};
 use crate::tools::edit::{self, Mode};
-use crate::tools::rsyncd_files;
 
 mod cli;
 mod daemon;
 mod decide;
 mod end;
+mod hold;
 mod observe;
+mod rsyncd;
 
-use cli::{Cli, DaemonRequest, DaemonVerb, Request, Task, Verb, Whose};
-use decide::{Edit, Observed, Site};
+use cli::{Cli, DaemonVerb, HoldRequest, Request, Task, Verb, Whose};
+use decide::Observed;
 use end::End;
 
 const PROGRAM: &str = "autoupdate-toggle";
@@ -70,26 +72,18 @@ fn updates(verb: Verb, end: Option<End>, request: &Request, wait: Wait, mode: Mo
     let wait = (verb != Verb::Status && mode == Mode::Write).then_some(wait);
     match request {
         Request::Crontab(whose) => by_crontab(verb, until, whose, wait, mode),
-        Request::Rsyncd { config, module, ranges, port } => {
-            let decide = |conf: &RsyncdConf| {
-                let site = Site { conf, now: &clock::now(), module, ranges };
-                decide::by_rsyncd(&site, verb, until)
-            };
+        Request::Hold(HoldRequest::Status(model)) => hold::status(model.as_ref()),
+        Request::Hold(HoldRequest::Edit(edit)) => hold::edit(edit, until, wait, mode),
+        Request::Rsyncd(denials, whom) => {
+            let ranges = observe::ranges(whom)?;
             // Nobody else is to change what the daemon is asked about.
-            let _locks = by_rsyncd(config, &decide, wait, mode)?;
-            if wait.is_none() {
-                return Ok(());
-            }
-            let asked = DaemonRequest { config: config.clone(), pid_file: None, port: *port };
-            let seen = observe::seen(&observe::settings(&asked)?, module, ranges)?;
-            let site = Site { conf: &rsyncd_files::read(config)?, now: &clock::now(), module, ranges };
-            decide::effect::effect(&site, verb, &seen)?.into_iter().for_each(terminal::say);
-            Ok(())
+            let _locks = rsyncd::edit(denials, verb, &ranges, until, wait, mode)?;
+            if wait.is_some() { rsyncd::tell_effect(denials, verb, &ranges) } else { Ok(()) }
         }
     }
 }
 
-/// Without `wait`, as everywhere below, nothing is written, and no lock is taken.
+/// Without `wait`, as everywhere in this tool, nothing is written, and no lock is taken.
 fn by_crontab(
     verb: Verb,
     until: Option<DateTime<FixedOffset>>,
@@ -101,32 +95,6 @@ fn by_crontab(
     let _lock = wait.map(|wait| lock(file, wait)).transpose()?;
     let observed = Observed { file, source: files::read(file, CONFIGURATION_LIMIT)?, now: clock::now() };
     edit::apply(&decide::by_crontab(&observed, verb, until)?, file, mode)
-}
-
-/// Returns the locks that it took.
-fn by_rsyncd(
-    config: &Path,
-    decide: &dyn Fn(&RsyncdConf) -> Result<Edit>,
-    wait: Option<Wait>,
-    mode: Mode,
-) -> Result<[Option<Lock>; 2]> {
-    let main = wait.map(|wait| lock(config, wait)).transpose()?;
-    let mut edit = decide(&rsyncd_files::read(config)?)?;
-    // An included file may be edited by way of another configuration, too. What was decided before it was locked counts no more.
-    let other = match wait {
-        Some(wait) if edit.file != config => {
-            let locked = edit.file;
-            let lock = lock(&locked, wait)?;
-            edit = decide(&rsyncd_files::read(config)?)?;
-            if edit.file != locked && edit.file != config {
-                return Err(Error::locked(format!("{}: somebody edits it; try again", config.display())));
-            }
-            Some(lock)
-        }
-        _ => None,
-    };
-    edit::apply(&edit.actions, &edit.file, mode)?;
-    Ok([main, other])
 }
 
 /// Takes the file's lock; no lock is left beside a file that is not there.

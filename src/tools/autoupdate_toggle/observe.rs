@@ -7,22 +7,34 @@ use std::time::Duration;
 use crate::daemon_answer::Greeting;
 use crate::error::{Error, Result};
 use crate::ip_range::IpRange;
-use crate::layout::{CRONTABS, RSYNCD_CONF};
+use crate::layout::{CRONTABS, Monitor, RSYNCD_CONF};
 use crate::machine::files::{self, Kind};
 use crate::machine::{environment, net, proc};
 use crate::process::Process;
-use crate::tools::autoupdate_toggle::cli::{DaemonRequest, Whose};
+use crate::tools::autoupdate_toggle::cli::{DaemonRequest, Whom, Whose};
 use crate::tools::autoupdate_toggle::decide::daemon::Facts;
 use crate::tools::autoupdate_toggle::decide::daemon::host::{self, Config, Content, Daemon, Found, Host};
 use crate::tools::autoupdate_toggle::decide::daemon::settings::{By, Settings};
 use crate::tools::autoupdate_toggle::decide::effect::Seen;
-use crate::tools::rsyncd_files;
+use crate::tools::{member_list, rsyncd_files};
 
 /// A conversation with a daemon on this host takes milliseconds, unless it asks a name server who we are.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The largest pid file that is looked at, bytes.
 const PID_FILE_LIMIT: u64 = 4096;
+
+/// Whom a request by the daemon's configuration is about; the members of a group are addresses.
+pub fn ranges(whom: &Whom) -> Result<Vec<IpRange>> {
+    match whom {
+        Whom::Ranges(ranges) => Ok(ranges.clone()),
+        Whom::Group(model, group) => {
+            let monitor = Monitor { root: environment::monitor_root()? };
+            let members = member_list::group(&monitor, model, group)?;
+            members.iter().map(|member| IpRange::parse(member.as_str().as_bytes())).collect()
+        }
+    }
+}
 
 /// The crontab that is meant. Fails when a user has none, or one in each of the places.
 pub fn crontab(whose: &Whose) -> Result<PathBuf> {

@@ -8,19 +8,11 @@ use crate::names::{Address, Port, shown};
 use crate::retention::Keep;
 use crate::time::Seconds;
 use crate::tools::dispatch::policy::Policy;
+use crate::tools::member_list::Origin;
 
 /// How long a member may take to answer, where `probe_timeout` is not set, and at most: a tick is to end within its minute.
 const PROBE_TIMEOUT: Seconds = Seconds(2);
 const LONGEST_PROBE_TIMEOUT: Seconds = Seconds(60);
-
-/// Where a member list comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// `scripts/dispatch/conf/MODEL.env.sh`, which only the monitor's operators can write.
-    Monitor,
-    /// The env.sh of the deploy directory, which anyone can upload who can push.
-    Upload,
-}
 
 /// A member list.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,10 +23,11 @@ use crate::tools::dispatch::decide::{
     self, CheckFacts, Configuration, ConfirmedBatch, MemberList, Members, Published, RetentionFacts,
     RolloutFacts, Status, Success, UpdateFacts, UploadFacts, UploadManifest, check, update,
 };
-use crate::tools::dispatch::fleet::{self, Fleet, Origin};
+use crate::tools::dispatch::fleet::{self, Fleet};
 use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::tools::dispatch::members::{self, Denials};
 use crate::tools::dispatch::policy::Deadline;
+use crate::tools::member_list;
 use crate::version::Version;
 
 /// The largest `success` or `status` that is read, in bytes: each holds one word.
@@ -340,17 +341,9 @@ impl<'a> Site<'a> {
         })
     }
 
-    /// Where the member list is, or would be: conf/MODEL.env.sh, otherwise the uploaded env.sh (contract section 2).
+    /// Where the member list is, or would be.
     pub fn list_path(&self) -> PathBuf {
-        let [(own, ..), (uploaded, ..)] = self.lists();
-        if files::facts(&own).is_ok_and(|facts| facts.is_none()) { uploaded } else { own }
-    }
-
-    fn lists(&self) -> [(PathBuf, Origin, ReadFile); 2] {
-        [
-            (self.monitor.member_list(self.model), Origin::Monitor, files::read_if_exists),
-            (self.upload.env_sh(), Origin::Upload, files::read_without_following),
-        ]
+        member_list::path(self.monitor, self.model)
     }
 
     /// The member list without those that are to keep what they serve: nobody waits for them, and no batch counts them.
@@ -367,24 +360,20 @@ impl<'a> Site<'a> {
 
     /// The member list.
     pub fn list(&self) -> MemberList {
-        for (path, origin, read) in self.lists() {
-            let content = match read(&path, CONFIGURATION_LIMIT) {
-                Ok(Some(content)) => content,
-                Ok(None) => continue,
-                Err(error) => return MemberList::Unreadable { error, may_have_batches: true },
-            };
-            let now = clock::now();
-            let context = Context { environment: &environment::variable, now: &now };
-            let fleet =
-                EnvFile::parse(&path, &content, &context).and_then(|list| Fleet::parse(&list, origin));
-            return match fleet {
-                Ok(fleet) => MemberList::Known(fleet),
-                Err(error) => {
-                    MemberList::Unreadable { error, may_have_batches: fleet::may_have_batches(&content) }
-                }
-            };
+        let (path, origin, content) = match member_list::read(self.monitor, self.model) {
+            Ok(Some(found)) => found,
+            Ok(None) => return MemberList::Absent,
+            Err(error) => return MemberList::Unreadable { error, may_have_batches: true },
+        };
+        let now = clock::now();
+        let context = Context { environment: &environment::variable, now: &now };
+        let fleet = EnvFile::parse(&path, &content, &context).and_then(|list| Fleet::parse(&list, origin));
+        match fleet {
+            Ok(fleet) => MemberList::Known(fleet),
+            Err(error) => {
+                MemberList::Unreadable { error, may_have_batches: fleet::may_have_batches(&content) }
+            }
         }
-        MemberList::Absent
     }
 }
 
@@ -398,9 +387,6 @@ fn of_another_push(entries: &[Entry], success: Option<Identity>) -> Option<PathB
         None => Some(name.to_path_buf()),
     }
 }
-
-/// Reads a file that may be missing.
-type ReadFile = fn(&Path, u64) -> Result<Option<Vec<u8>>>;
 
 fn has_library(entries: &[Entry], target: &Target) -> bool {
     let library = Path::new("lib").join(&target.so_name);

@@ -69,7 +69,7 @@ pub struct Observed {
     pub failed: Option<Vec<u8>>,
     /// What an earlier poll left to be done.
     pub journal: Option<Journal>,
-    /// Whether the version that [`takes_up`] names is rolled out in batches, and this member's turn has not come.
+    /// Whether the version that [`takes_up`] names is not for this member yet: its batch's turn has not come, or it is held.
     pub is_held_back: bool,
     /// The versions of this member, where old ones are to be deleted.
     pub retention: Option<Retention>,
@@ -160,7 +160,7 @@ pub fn known_to_fail(observed: &Observed) -> Option<Version> {
     if has_failed { named_in(&observed.fetched).ok() } else { None }
 }
 
-/// The new version that the poll takes up where the monitor has this service.conf, unless the member has to wait for its batch.
+/// The new version that the poll takes up where the monitor has this service.conf, unless the member has to wait.
 /// A service.conf that was edited for the installed version is none.
 pub fn takes_up(fetched: &[u8], installed: &Observed) -> Option<Version> {
     let is_known =

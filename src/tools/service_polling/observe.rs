@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::formats::admitted::Admitted;
 use crate::formats::env_file::EnvFile;
+use crate::formats::held::Held;
 use crate::formats::shell::Context;
-use crate::layout::{ADMITTED, Member, SERVICE_MODULE};
+use crate::layout::{ADMITTED, HELD, Member, SERVICE_MODULE};
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::rsync::{self, Daemon, Limits, Remote, Transfer};
 use crate::machine::{clock, environment, versions};
@@ -157,7 +158,7 @@ pub fn installed(member: &Member, settings: &Settings) -> Result<Observed> {
 pub struct Announced {
     /// Its service.conf.
     pub service_conf: Vec<u8>,
-    /// Whether that is not for this member yet.
+    /// Whether that is not for this member yet: it waits for its batch, or is held.
     pub is_held_back: bool,
 }
 
@@ -168,7 +169,9 @@ pub fn announced(member: &Member, settings: &Settings, installed: &Observed) -> 
         // A rollback announces another version and then lets everybody in: whoever asked for service.conf before it and for
         // the members that were let in after it would take the version that is being taken back. The next poll sees further.
         Some(version) => {
-            is_held_back(&version, member, settings)? || fetched(member, settings)? != service_conf
+            waits(&version, member, settings)?
+                || is_held(member, settings)?
+                || fetched(member, settings)? != service_conf
         }
         None => false,
     };
@@ -177,25 +180,53 @@ pub fn announced(member: &Member, settings: &Settings, installed: &Observed) -> 
 
 /// Whether the monitor lets this member wait. It says so before its service.conf names the version, so it is asked afterwards;
 /// a monitor that rolls out to all at once, a script above all, says nothing.
-fn is_held_back(version: &Version, member: &Member, settings: &Settings) -> Result<bool> {
-    let path = member.incoming().join("admitted");
-    let remote = format!("{}/{ADMITTED}", settings.model);
+fn waits(version: &Version, member: &Member, settings: &Settings) -> Result<bool> {
+    let Some((source, remote)) = fetched_if_there(ADMITTED, "every member is let in", member, settings)?
+    else {
+        return Ok(false);
+    };
+    let admitted = Admitted::parse(&source).map_err(|refusal| refusal.in_file(&remote))?;
+    let waits = admitted.holds_back(version, &settings.address);
+    if waits {
+        log::debug!("{version} is not for {} yet", settings.address);
+    }
+    Ok(waits)
+}
+
+/// Whether this member is to keep what it serves, by its own clock.
+fn is_held(member: &Member, settings: &Settings) -> Result<bool> {
+    let Some((source, remote)) = fetched_if_there(HELD, "nobody is held", member, settings)? else {
+        return Ok(false);
+    };
+    let held = Held::parse(&source).map_err(|refusal| refusal.in_file(&remote))?;
+    let hold = held.hold_of(&settings.address, clock::now().instant);
+    if let Some(hold) = hold {
+        log::debug!("{} is held by {}: {}", settings.address, hold.by, hold.reason);
+    }
+    Ok(hold.is_some())
+}
+
+/// A dot file of the model, and its name for messages; `None` where the monitor has none. One that is no plain file is an error:
+/// it might keep this member from a version. `without` is what follows when it is removed.
+fn fetched_if_there(
+    name: &str,
+    without: &str,
+    member: &Member,
+    settings: &Settings,
+) -> Result<Option<(Vec<u8>, PathBuf)>> {
+    let path = member.incoming().join(name);
+    let remote = format!("{}/{name}", settings.model);
     let from = Remote { module: SERVICE_MODULE, path: remote.clone() };
     let fetch = Transfer::FetchFile { from, to: path.clone(), limit: CONFIGURATION_LIMIT };
     if rsync::run_if_exists(&settings.daemon, &fetch, Limits::SMALL)?.is_none() {
-        return Ok(false);
+        return Ok(None);
     }
-    let Some(source) = files::read_if_exists(&path, CONFIGURATION_LIMIT)? else {
-        return Err(Error::failed(format!(
-            "the monitor's {remote} is no file of at most {CONFIGURATION_LIMIT} bytes; remove it there, and every member is let in"
-        )));
-    };
-    let admitted = Admitted::parse(&source).map_err(|refusal| refusal.in_file(Path::new(&remote)))?;
-    let is_held_back = admitted.holds_back(version, &settings.address);
-    if is_held_back {
-        log::debug!("{version} is not for {} yet", settings.address);
+    match files::read_if_exists(&path, CONFIGURATION_LIMIT)? {
+        Some(source) => Ok(Some((source, remote.into()))),
+        None => Err(Error::failed(format!(
+            "the monitor's {remote} is no file of at most {CONFIGURATION_LIMIT} bytes; remove it there, and {without}"
+        ))),
     }
-    Ok(is_held_back)
 }
 
 /// Fetches the monitor's service.conf.

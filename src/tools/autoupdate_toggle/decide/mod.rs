@@ -12,11 +12,12 @@ use crate::tools::edit::Action;
 mod crontab;
 pub mod daemon;
 pub mod effect;
+pub mod hold;
 mod rsyncd;
 
 pub use rsyncd::{Edit, Site};
 
-/// A crontab that is looked at.
+/// A crontab, or a list of held members, that is looked at.
 #[derive(Debug)]
 pub struct Observed<'a> {
     /// The file, as messages name it.

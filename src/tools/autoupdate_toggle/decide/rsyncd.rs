@@ -144,6 +144,12 @@ impl Site<'_> {
         Ok(Edit { file: self.conf.file().to_path_buf(), actions })
     }
 
+    /// The addresses of which exactly one stands in the module's `hosts deny`.
+    pub fn listed(&self) -> Result<Vec<IpRange>> {
+        let access = self.access(self.conf)?;
+        Ok(self.ranges.iter().filter(|range| is_listed(&access, range)).copied().collect())
+    }
+
     fn verdicts(&self, access: &Access, endings: &[Ending]) -> Vec<String> {
         let line = |range: &IpRange| match access.verdict(range) {
             Verdict::Admitted => format!("{range}: enabled"),

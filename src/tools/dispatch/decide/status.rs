@@ -411,7 +411,7 @@ fn advice(verdict: &str) -> &'static str {
         }
         _ if is(Verdict::RolledBack) => "push a version that works; this one is not tried again there",
         _ if is(Verdict::Unreachable) => "see whether the host and its service run",
-        _ => "end the hold when it may update",
+        _ => "autoupdate-toggle enable --method hold when it may update",
     }
 }
 
@@ -452,7 +452,7 @@ pub fn explain(facts: &ModelFacts, member: &Address) -> Option<(&'static str, Ve
     let held = about.held.as_ref().map_or("no".to_owned(), HeldBy::words);
     let conclusion =
         if about.verdict == Verdict::Held.words() && about.held.as_ref().is_some_and(|h| h.place.is_some()) {
-            "autoupdate-toggle enable when it may update"
+            "autoupdate-toggle enable --method rsyncd when it may update"
         } else {
             advice(about.verdict)
         };
