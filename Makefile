@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 600
 FUZZ_TARGETS = admitted env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab manifest port_table service_control version
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop test check golden defects cron crash fuzz races network reliability bench bench-quick build install
+.PHONY: help demo demo-stop demo-fleet test check golden defects cron crash fuzz races network reliability bench bench-quick build install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,11 @@ demo-stop: ## stop a fleet that ARGS=--keep left up: make demo-stop DIR=...
 	@$(if $(DIR),,$(error which one? make demo-stop DIR=... as make demo ARGS=--keep printed it))
 	@$(CARGO) build --quiet --release --example demo
 	@$(TARGET)/release/examples/demo --stop '$(DIR)'
+
+demo-fleet: ## a release that cannot be loaded, with 31 members on the binaries and on the scripts; writes docs/fleet.svg (some two minutes)
+	@sh .ci/need.sh cargo rsync cc
+	@$(CARGO) build --release --bins --example demo --example model_service
+	@$(TARGET)/release/examples/demo --fleet --record docs $(ARGS)
 
 test: ## every test; prints SKIP for each that lacks a real component, and how many (in CI: a failure, but for a container engine)
 	@sh .ci/need.sh cargo rsync cc dash bash sed setpriv setsid mount hostname strace script cron unshare java /usr/share/java/zookeeper.jar

@@ -80,25 +80,27 @@ fn every_member_really_serves_the_second_release_and_nothing_is_left() {
 #[test]
 fn an_interrupt_at_any_moment_leaves_nothing_behind() {
     need!("rsync", "cc");
-    for (milliseconds, signal) in [
-        (0, Signal::SIGINT),
-        (50, Signal::SIGTERM),
-        (300, Signal::SIGINT),
-        (1000, Signal::SIGINT),
-        (2000, Signal::SIGHUP),
-        (3500, Signal::SIGINT),
+    let whole: &[&str] = &[];
+    for (arguments, milliseconds, signal) in [
+        (whole, 0, Signal::SIGINT),
+        (whole, 50, Signal::SIGTERM),
+        (whole, 300, Signal::SIGINT),
+        (whole, 1000, Signal::SIGINT),
+        (whole, 2000, Signal::SIGHUP),
+        (whole, 3500, Signal::SIGINT),
+        (&["--fleet", "--members", "5"], 4000, Signal::SIGTERM),
     ] {
         let tmp = tempfile::tempdir().unwrap();
-        let after = format!("after {signal} at {milliseconds} ms");
-        let status = interrupted(tmp.path(), Duration::from_millis(milliseconds), signal);
+        let after = format!("{arguments:?} after {signal} at {milliseconds} ms");
+        let status = interrupted(arguments, tmp.path(), Duration::from_millis(milliseconds), signal);
         // A fast machine may be done before the signal; one that has not begun dies of it.
         assert!(status.code().is_none_or(|code| code == 0 || code == 130), "{after}: {status}");
         assert_nothing_is_left(tmp.path(), &after);
     }
 }
 
-fn interrupted(tmp: &Path, moment: Duration, signal: Signal) -> ExitStatus {
-    let mut child = start(&[], tmp);
+fn interrupted(arguments: &[&str], tmp: &Path, moment: Duration, signal: Signal) -> ExitStatus {
+    let mut child = start(arguments, tmp);
     thread::sleep(moment);
     let _ = kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal);
     child.wait().unwrap()
@@ -129,4 +131,49 @@ fn a_kept_fleet_answers_until_it_is_stopped() {
     assert_eq!(elsewhere.status.code(), Some(1), "{elsewhere:?}");
     assert!(stopped.status.success(), "{stopped:?}");
     assert_nothing_is_left(tmp.path(), "after --stop");
+}
+
+/// `make demo-fleet` with fewer members. That nobody is down but the batch in turn is checked by the demo itself, at every
+/// look of its client.
+#[test]
+fn a_release_that_cannot_be_loaded_stops_at_one_member_and_with_the_scripts_takes_all_down() {
+    need!("rsync", "cc", "dash");
+    let (tmp, record) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let written = record.path().to_str().unwrap();
+    let output =
+        run(&["--fleet", "--members", "7", "--legacy-members", "5", "--record", written], tmp.path());
+    let (shown, complaint) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{shown}{complaint}");
+    for part in [
+        "stopped the rollout of",
+        "1 of 7 let in so far; stopped by dispatch: 1 failed: 127.0.0.11",
+        "rolled back to",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(
+        shown.split_whitespace().collect::<Vec<_>>().join(" ").contains("nothing is published"),
+        "{shown}"
+    );
+
+    let csv = fs::read_to_string(record.path().join("fleet.csv")).unwrap();
+    let rows: Vec<(&str, [usize; 3])> = csv.lines().skip(1).map(row_of_record).collect();
+    let of =
+        |fleet: &str| rows.iter().filter(|(of, _)| *of == fleet).map(|(_, row)| *row).collect::<Vec<_>>();
+    let (binaries, scripts) = (of("binaries"), of("scripts"));
+    let in_the_incident = || binaries.iter().take_while(|[_, third, _]| *third == 0);
+    assert!(in_the_incident().all(|[_, _, down]| *down <= 1), "{csv}");
+    assert!(in_the_incident().any(|[_, _, down]| *down == 1), "{csv}");
+    assert_eq!((binaries.first(), binaries.last()), (Some(&[7, 0, 0]), Some(&[0, 7, 0])), "{csv}");
+    assert!(scripts.contains(&[0, 0, 5]), "{csv}");
+    assert_eq!((scripts.first(), scripts.last()), (Some(&[5, 0, 0]), Some(&[5, 0, 0])), "{csv}");
+    let svg = fs::read_to_string(record.path().join("fleet.svg")).unwrap();
+    assert!(svg.contains("7 members with the binaries") && svg.ends_with("</svg>\n"), "{svg}");
+    assert_nothing_is_left(tmp.path(), "after a whole demo");
+}
+
+/// The fleet of a row, and how many of it serve the first release, the third, and nothing.
+fn row_of_record(row: &str) -> (&str, [usize; 3]) {
+    let cells: Vec<&str> = row.split(',').collect();
+    (cells[0], [2, 3, 4].map(|n| cells[n].parse().unwrap()))
 }

@@ -9,7 +9,7 @@ use model_rollout::machine::frames;
 use model_rollout::names::{Address, Port};
 
 /// A service on loopback answers at once, or not at all.
-const LIMIT: Duration = Duration::from_secs(2);
+pub const LIMIT: Duration = Duration::from_secs(2);
 
 /// What a service says about itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,12 +23,12 @@ pub struct Answer {
 }
 
 /// Asks. A service of another make has no release and no score to tell: "-".
-pub fn version(service: SocketAddr) -> Result<Answer, String> {
+pub fn version(service: SocketAddr, limit: Duration) -> Result<Answer, String> {
     let host = Address::parse(service.ip().to_string().as_bytes()).map_err(|e| e.to_string())?;
     let port = Port::parse(service.port().to_string().as_bytes()).map_err(|e| e.to_string())?;
     let unclear = |e| format!("{service} does not say its version: {e}");
     let question = service_control::question().map_err(unclear)?;
-    let reply = frames::exchange(&host, port, &question, Deadline::after(LIMIT))
+    let reply = frames::exchange(&host, port, &question, Deadline::after(limit))
         .map_err(|e| format!("{e}; see that its service runs"))?;
     let result = service_control::read_reply(&reply).map_err(unclear)?;
     if result.status != 0 {

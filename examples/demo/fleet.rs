@@ -18,8 +18,8 @@ pub const RSYNCD_CONF: &str = "rsyncd.conf";
 /// Where the monitor is.
 pub const MONITOR: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-const MEMBERS: [Ipv4Addr; 3] =
-    [Ipv4Addr::new(127, 0, 0, 11), Ipv4Addr::new(127, 0, 0, 12), Ipv4Addr::new(127, 0, 0, 13)];
+/// The first member's address; the others' follow.
+const FIRST_MEMBER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 
 /// A host that serves the model.
 pub struct Member {
@@ -50,11 +50,13 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Makes the trees, and starts the monitor's daemon.
-    pub fn set_up(dir: &Path, timeline: &Timeline) -> Result<Fleet> {
+    /// Makes the trees of so many members, and starts the monitor's daemon.
+    pub fn set_up(dir: &Path, members: u8, timeline: &Timeline) -> Result<Fleet> {
         let (binaries, examples) = programs()?;
         // Of every demo its own, below the kernel's own choices, so that two demos at once do not meet.
         let own = u16::try_from(std::process::id() % 8000).unwrap_or(0);
+        let first = u32::from(FIRST_MEMBER);
+        let addresses: Vec<Ipv4Addr> = (first..first + u32::from(members)).map(Ipv4Addr::from).collect();
         let member = |address: &Ipv4Addr| {
             let home = dir.join("members").join(address.to_string());
             let trees = layout::Member { watch: home.join("watch"), workspace: home.join("workspace") };
@@ -67,8 +69,8 @@ impl Fleet {
             monitor: Monitor { root: dir.join("monitor") },
             rsync_port: free_port(8730 + own, &[MONITOR])?,
             deploy: Deploy { dir: dir.join("test-host").join(MODEL) },
-            model_port: free_port(17019 + own, &MEMBERS)?,
-            members: MEMBERS.iter().map(member).collect(),
+            model_port: free_port(17019 + own, &addresses)?,
+            members: addresses.iter().map(member).collect(),
         };
         directory(&dir.join("log"))?;
         fleet.make_monitor()?;
@@ -146,7 +148,7 @@ impl Fleet {
             |what: &str| quoted(&format!("sh {} {what}", quoted(&service_sh.display().to_string())));
         let env_sh = format!(
             "monitor={MONITOR}\nrsyncport={}\nmodulename={MODEL}\nmoduleport={}\naddress={}\n\
-             service_start={}\nservice_stop={}\n",
+             service_start={}\nservice_stop={}\nservice_timeout=10\n",
             self.rsync_port,
             self.model_port,
             member.address,

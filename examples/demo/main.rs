@@ -4,6 +4,8 @@
 //! each member runs the example `model_service`, which opens the library that its service.conf names. The rollout
 //! itself is done by the binaries beside this example. Nothing is left behind, whatever ends the demo, but with
 //! `--keep`. Exit codes: 0 every member serves what was pushed, 1 not so, 2 wrong usage, 130 interrupted.
+//!
+//! `make demo-fleet`, which is `--fleet`: see [`incident`].
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
 
 use std::net::SocketAddr;
@@ -15,6 +17,7 @@ use clap::Parser;
 mod ask;
 mod fleet;
 mod ground;
+mod incident;
 mod keep;
 mod processes;
 mod rollout;
@@ -24,6 +27,7 @@ mod timeline;
 
 use fleet::Fleet;
 use ground::Ground;
+use incident::Incident;
 use rollout::{RELEASES, Rollout};
 use timeline::{Timeline, say};
 
@@ -40,6 +44,18 @@ struct Cli {
     /// Print the version that a service says it serves
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with_all = ["keep", "stop"])]
     ask: Option<SocketAddr>,
+    /// Push a release that cannot be loaded to a fleet with the binaries and to one with the scripts
+    #[arg(long, conflicts_with_all = ["keep", "stop", "ask"])]
+    fleet: bool,
+    /// With --fleet: how many members have the binaries
+    #[arg(long, value_name = "N", default_value_t = 31, value_parser = clap::value_parser!(u8).range(2..), requires = "fleet")]
+    members: u8,
+    /// With --fleet: how many members have the scripts
+    #[arg(long, value_name = "N", default_value_t = 31, value_parser = clap::value_parser!(u8).range(1..), requires = "fleet")]
+    legacy_members: u8,
+    /// With --fleet: write fleet.csv and fleet.svg, what was served when, to this directory
+    #[arg(long, value_name = "DIR", requires = "fleet")]
+    record: Option<PathBuf>,
 }
 
 /// Why the demo did not come to its end.
@@ -64,6 +80,7 @@ fn main() -> ExitCode {
     let done = match (&cli.stop, cli.ask) {
         (Some(dir), _) => ground::stop(dir).map_err(Problem::from),
         (None, Some(service)) => ask(service),
+        (None, None) if cli.fleet => show_fleet(cli),
         (None, None) => show(cli.keep),
     };
     match done {
@@ -80,7 +97,7 @@ fn main() -> ExitCode {
 }
 
 fn ask(service: SocketAddr) -> Result<()> {
-    let answer = ask::version(service)?;
+    let answer = ask::version(service, ask::LIMIT)?;
     say(format_args!("{} ({}, score {})", answer.version, answer.release, answer.score));
     Ok(())
 }
@@ -99,10 +116,16 @@ fn show(keep: bool) -> Result<()> {
     shown
 }
 
+fn show_fleet(cli: Cli) -> Result<()> {
+    let Cli { members, legacy_members, record, .. } = cli;
+    processes::watch_signals()?;
+    incident::show(&Incident { members, legacy_members, record })
+}
+
 fn roll_out(dir: &Path) -> Result<()> {
     let timeline = Timeline::start(dir);
     say(format_args!("A fleet on loopback. DIR is {}", dir.display()));
-    let fleet = Fleet::set_up(dir, &timeline)?;
+    let fleet = Fleet::set_up(dir, 3, &timeline)?;
     keep::write_commands(&fleet)?;
     let rollout = Rollout { fleet: &fleet, timeline: &timeline };
     rollout.register()?;

@@ -1,6 +1,7 @@
-/* The demo's model. RELEASE and BIAS are set by the compiler's command line and the weight by the data directory, so that a
- * score tells which code and which data a service really runs. */
+/* The demo's model. RELEASE, BIAS and LOAD_SECONDS are set by the compiler's command line and the weight by the data
+ * directory, so that a score tells which code and which data a service really runs. */
 #include <stdio.h>
+#include <unistd.h>
 
 static double weight;
 
@@ -18,6 +19,7 @@ int model_load(const char *directory)
     FILE *file = fopen(path, "r");
     if (file == NULL)
         return -1;
+    sleep(LOAD_SECONDS);
     int values = fscanf(file, "%lf", &weight);
     fclose(file);
     return values == 1 ? 0 : -1;

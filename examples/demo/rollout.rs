@@ -17,22 +17,24 @@ pub struct Release {
     /// Its name, compiled into the library.
     pub name: &'static str,
     /// The constant of its code.
-    bias: &'static str,
+    pub bias: &'static str,
     /// The figure in its data.
-    weight: &'static str,
+    pub weight: &'static str,
     /// What code and data make of the number 10.
-    score: &'static str,
+    pub score: &'static str,
+    /// How long it takes to load its data.
+    pub load_seconds: u8,
 }
 
 /// The two releases of the demo.
 pub const RELEASES: [Release; 2] = [
-    Release { name: "first", bias: "0.5", weight: "2", score: "20.5" },
-    Release { name: "second", bias: "0.25", weight: "3", score: "30.25" },
+    Release { name: "first", bias: "0.5", weight: "2", score: "20.5", load_seconds: 0 },
+    Release { name: "second", bias: "0.25", weight: "3", score: "30.25", load_seconds: 0 },
 ];
 
-/// The hosts in the timeline that are not members.
 const TEST_HOST: &str = "test host";
-const MONITOR: &str = "monitor";
+/// What the monitor is called in the timeline.
+pub const MONITOR: &str = "monitor";
 
 /// Rolls out.
 pub struct Rollout<'a> {
@@ -78,12 +80,13 @@ impl Rollout<'_> {
     }
 
     /// New code and new data in the deploy directory.
-    fn build(&self, release: Release) -> Result<()> {
+    pub fn build(&self, release: Release) -> Result<()> {
         let deploy = &self.fleet.deploy.dir;
         file(&deploy.join("online/data/weight.txt"), &format!("{}\n", release.weight))?;
         let library = format!("online/release/{MODEL}.so");
         let (name, bias) = (format!("-DRELEASE=\"{}\"", release.name), format!("-DBIAS={}", release.bias));
-        let arguments = ["-shared", "-fPIC", &name, &bias, "-o", &library, "model.c"];
+        let load = format!("-DLOAD_SECONDS={}", release.load_seconds);
+        let arguments = ["-shared", "-fPIC", &name, &bias, &load, "-o", &library, "model.c"];
         let mut command = Command::new("cc");
         command.args(arguments).current_dir(deploy);
         let words = ["cc"].iter().chain(&arguments).map(|word| quoted(word));
@@ -92,7 +95,8 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    fn push(&self) -> Result<()> {
+    /// Sends what is in the deploy directory as a new version.
+    pub fn push(&self) -> Result<()> {
         let mut command = Command::new("sh");
         command.args(["rsync.sh", "update"]).current_dir(&self.fleet.deploy.dir);
         command.env("MODEL_ROLLOUT_BIN", &self.fleet.binaries);
@@ -114,10 +118,13 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    fn dispatch_log(&self) -> String {
+    /// What the ticks have told so far in the log that the registry names.
+    pub fn dispatch_log(&self) -> String {
         let dir = self.fleet.monitor.root.join("scripts/dispatch/log");
         let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+        // The history has a file of its own there.
+        let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "log");
+        let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(is_log).collect();
         // One file a day: a demo at midnight has two.
         files.sort();
         files.iter().map(|file| fs::read_to_string(file).unwrap_or_default()).collect()
@@ -150,16 +157,18 @@ impl Rollout<'_> {
         Ok(())
     }
 
-    fn binary(&self, name: &str) -> Command {
+    /// One of the rollout binaries.
+    pub fn binary(&self, name: &str) -> Command {
         Command::new(self.fleet.binaries.join(name))
     }
 
-    fn log(&self, name: &str) -> PathBuf {
+    /// A log of the demo's own.
+    pub fn log(&self, name: &str) -> PathBuf {
         self.fleet.dir.join("log").join(name)
     }
 
     /// Runs a command line of a host. Fails when it does, with what it said.
-    fn run(&self, host: impl Display, shown: &str, mut command: Command, log: &Path) -> Result<String> {
+    pub fn run(&self, host: impl Display, shown: &str, mut command: Command, log: &Path) -> Result<String> {
         self.timeline.command(&host, shown);
         let finished = processes::run(&self.fleet.dir, &mut command, log)?;
         if finished.status.success() {

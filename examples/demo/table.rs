@@ -27,7 +27,7 @@ pub fn show(fleet: &Fleet, expected: &Expected) -> Result<()> {
     for member in &fleet.members {
         processes::go_on()?;
         let disk = version_on_disk(member).unwrap_or_else(|what| what);
-        let answer = ask::version(fleet.service_of(member)).unwrap_or_else(|error| {
+        let answer = ask::version(fleet.service_of(member), ask::LIMIT).unwrap_or_else(|error| {
             say(format_args!("  {error}"));
             Answer { version: "no answer".to_owned(), release: "-".to_owned(), score: "-".to_owned() }
         });

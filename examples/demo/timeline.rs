@@ -45,6 +45,13 @@ impl Timeline {
         }
     }
 
+    /// A table, as it is.
+    pub fn table(&self, text: &str) {
+        for line in text.replace(&self.dir, "DIR").lines() {
+            say(format_args!("  {line}"));
+        }
+    }
+
     /// What came of it.
     pub fn outcome(&self, text: &str) {
         for line in text.replace(&self.dir, "DIR").lines() {
