@@ -59,7 +59,8 @@ pub fn serve(listener: &TcpListener, manner: Manner) {
     }
 }
 
-fn answer(mut stream: TcpStream, manner: Manner) {
+/// Serves one client.
+pub fn answer(mut stream: TcpStream, manner: Manner) {
     use std::io::Write;
     let Ok(question) = receive_frame(&mut stream) else { return };
     let call = service_control::read_call(&question).expect("dispatch asks what can be read");

@@ -1,11 +1,12 @@
 //! docs/manual.md, in both languages: every command on the page is run, in its order, with the page's addresses and
 //! directories replaced by those of a world on loopback.
 
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::asking::{Manner, serve};
+use crate::asking::{Manner, answer};
 use crate::discovery::{Server, ok};
 use crate::dockerrun::described;
 use crate::harness::parts::{is_root, need};
@@ -123,8 +124,10 @@ impl Hosts {
         self.write("home/build/new/mblog_yellow.so", "library 2\n", 0o755);
         self.write("home/build/data/feature.conf", "feature\n", 0o644);
         for member in MEMBERS {
-            for (name, word) in [("start.sh", "started"), ("stop.sh", "stopped")] {
-                let script = format!("#!/bin/sh\necho {word} >> {dir}/{member}/journal\n");
+            let (start, stop) =
+                (format!("rm -f {dir}/{member}/stopped"), format!("touch {dir}/{member}/stopped"));
+            for (name, word, command) in [("start.sh", "started", start), ("stop.sh", "stopped", stop)] {
+                let script = format!("#!/bin/sh\n{command}\necho {word} >> {dir}/{member}/journal\n");
                 self.write(&format!("{member}/workspace/bin/{name}"), &script, 0o755);
             }
             std::fs::create_dir_all(self.path(member).join("watch/log")).unwrap();
@@ -186,6 +189,26 @@ impl Hosts {
     }
 }
 
+/// A service whose port is open while it runs.
+fn serve_while(address: (&str, u16), runs: impl Fn() -> bool) {
+    let mut listener = None;
+    loop {
+        if !runs() {
+            listener = None;
+        } else if listener.is_none() {
+            listener = TcpListener::bind(address).ok();
+        }
+        if let Some(listener) = &listener {
+            listener.set_nonblocking(true).unwrap();
+            while let Ok((stream, _)) = listener.accept() {
+                stream.set_nonblocking(false).unwrap();
+                std::thread::spawn(move || answer(stream, Manner::Serves("20180413192258")));
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn every_command_of_the_manual_does_what_the_page_says() {
     need!("rsync", "dash", "java", JAR);
@@ -199,14 +222,13 @@ fn every_command_of_the_manual_does_what_the_page_says() {
     let node = format!("/the_manuals_group/{MODEL}/online");
     zookeeper.create(&[(&format!("{node}/127.0.0.11:{port}"), "")]);
     let hosts = Hosts::new(port, &discovery, &zookeeper);
-    let container = hosts.path("container");
-    std::thread::spawn(move || {
-        // The service begins when the page starts its container.
-        while !container.exists() {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        serve(&reserved.listen(), Manner::Serves("20180413192258"));
-    });
+    drop(reserved);
+    for member in MEMBERS {
+        // The service begins when the page starts its container, and is stopped and started by its poller.
+        let [container, stopped] = ["container", &format!("{member}/stopped")].map(|name| hosts.path(name));
+        let address = (member, port);
+        std::thread::spawn(move || serve_while(address, || container.exists() && !stopped.exists()));
+    }
 
     let said: Vec<String> = blocks(ENGLISH).into_iter().map(|block| hosts.type_in(block)).collect();
     let said = said.concat();
