@@ -191,6 +191,8 @@ fn released(fleet: &Fleet) {
     fleet.signal(HUNG, Signal::SIGSTOP);
     let weight = world.service(&format!("plugin/{V}/data/weight.txt"));
     world.write(&weight, "3\n");
+    // What a member has already it does not fetch.
+    world.write(format!("member-{UNVERIFIED}/workspace/plugin/{MODEL}/{OLD}/data/weight.txt"), "4\n");
     let unverified = fleet.poll(Side::BINARY, UNVERIFIED, 1);
     assert!(unverified.stderr.contains("is not what its manifest says"), "{}", unverified.stderr);
     world.write(&weight, "2\n");
