@@ -57,8 +57,9 @@ fn must_not_be_ignored(call: &Call, error: &str) -> bool {
         "fchmod",
         "fchown",
     ];
-    // The note of who holds a lock is for people.
-    writes.contains(&call.name.as_str()) && error != "EINTR" && !call.concerns(".lock")
+    // The note of who holds a lock is for people. What a poller tells beside its report, and its note of that, may be lost.
+    let may_be_lost = [".lock", "/.state-", "/.service_polling.told"].iter().any(|name| call.concerns(name));
+    writes.contains(&call.name.as_str()) && error != "EINTR" && !may_be_lost
 }
 
 /// What is wrong with how a run ended in which a call failed.
