@@ -314,6 +314,8 @@ fn a_push_of_which_a_part_changed_moves_no_more_than_the_script() {
         let first = line.bytes();
         // The script's rsync takes a file of the same size and second for the same one.
         model_rollout::machine::clock::pause_until_next_second();
+        // The clock by which the kernel dates files is some milliseconds behind.
+        model_rollout::machine::clock::pause(Duration::from_millis(50));
         content[1_000_000..1_040_000].copy_from_slice(&noise(7, 40_000));
         world.write("deploy/online/data/large", &content);
         world.write("deploy/online/data/17", noise(1017, 10_000));
