@@ -344,7 +344,9 @@ fn watching_ends_when_all_have_converged_or_the_time_is_up() {
     let watched = watching.wait_with_output().unwrap();
     assert!(watched.status.success(), "{watched:?}");
     let last = String::from_utf8(watched.stdout).unwrap().lines().last().unwrap().to_owned();
-    assert_eq!(last, format!("{MODEL}: {V}, 2 of 2 members have it: converged"));
+    // Whether the upgrade was over depends on the moment of the last look.
+    let begins = last.starts_with(&format!("{MODEL}: {V}, 2 of 2 members have it"));
+    assert!(begins && last.ends_with(": converged"), "{last}");
 }
 
 #[test]

@@ -309,10 +309,15 @@ fn a_push_of_which_a_part_changed_moves_no_more_than_the_script() {
         world.write("deploy/env.sh", env);
         let mut content = noise(6, 4 << 20);
         world.write("deploy/online/data/large", &content);
-        (0..300).for_each(|n| world.write(format!("deploy/online/data/{n}"), noise(n, 10_000)));
+        // Older than the push: the script's rsync takes a file of the same size and second for the same one, and would be spared
+        // those that are pushed in the second in which they were written.
+        for n in 0..300 {
+            let file = format!("deploy/online/data/{n}");
+            world.write(&file, noise(n, 10_000));
+            world.age(&file, 3600);
+        }
         run(world.command(Tool::Push, side, &["update"]));
         let first = line.bytes();
-        // The script's rsync takes a file of the same size and second for the same one.
         model_rollout::machine::clock::pause_until_next_second();
         // The clock by which the kernel dates files is some milliseconds behind.
         model_rollout::machine::clock::pause(Duration::from_millis(50));
