@@ -5,18 +5,13 @@ use crate::harness::outcome::shown;
 use crate::harness::parts::need;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX};
 use crate::harness::{Sandbox, Side, Tool, World};
+use crate::rollback::done;
 
 const V: &str = "20180413192258";
 const FILE: &str = "monitor/scripts/dispatch/log/.history-mblog_yellow.jsonl";
 
-fn dispatch(world: &World, arguments: &[&str]) -> String {
-    let outcome = world.run(Tool::Dispatch, Side::BINARY, arguments);
-    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{arguments:?}: {}", shown(&outcome));
-    outcome.stdout
-}
-
 fn tick(world: &World) {
-    dispatch(world, &[MODEL, PREFIX, LIBRARY]);
+    done(world, &[MODEL, PREFIX, LIBRARY]);
 }
 
 /// The events, and whom or what each is about.
@@ -43,8 +38,8 @@ fn every_step_of_a_rollout_is_remembered_once_and_shown() {
     tick(&world);
     tick(&world);
     assert_eq!(world.poll(Side::BINARY, &address(1)).status, 0);
-    dispatch(&world, &["--pause", MODEL, "--why", "a test"]);
-    dispatch(&world, &["--resume", MODEL]);
+    done(&world, &["--pause", MODEL, "--why", "a test"]);
+    done(&world, &["--resume", MODEL]);
     tick(&world);
     tick(&world);
     assert_eq!(world.poll(Side::BINARY, &address(2)).status, 0);
@@ -67,10 +62,10 @@ fn every_step_of_a_rollout_is_remembered_once_and_shown() {
     let seen = events(&world);
     assert_eq!(seen, expected);
 
-    let shown = dispatch(&world, &["--history", MODEL]);
+    let shown = done(&world, &["--history", MODEL]);
     assert_eq!(shown.lines().count(), expected.len());
     assert!(shown.contains("  a test\n") && shown.contains(&format!("1 members: {}", address(2))), "{shown}");
-    let json = dispatch(&world, &["--history", MODEL, "--json"]);
+    let json = done(&world, &["--history", MODEL, "--json"]);
     assert_eq!(json.as_bytes(), world.read(FILE));
 }
 
@@ -85,7 +80,7 @@ fn a_full_file_becomes_the_one_before_and_both_are_shown() {
     tick(&world);
     assert_eq!(world.read(format!("{FILE}.1")), old.as_bytes());
     assert_eq!(events(&world).len(), 2);
-    let lines = dispatch(&world, &["--history", MODEL]).lines().count();
+    let lines = done(&world, &["--history", MODEL]).lines().count();
     assert_eq!(lines, old.lines().count() + 2);
 }
 

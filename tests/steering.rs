@@ -6,23 +6,14 @@ use crate::batches::{address, fleet, restarted};
 use crate::harness::outcome::shown;
 use crate::harness::parts::need;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX};
-use crate::harness::{Outcome, Sandbox, Side, Tool, World};
+use crate::harness::{Sandbox, Side, World};
+use crate::rollback::{dispatch, done};
 
 const V: &str = "20180413192258";
-
-fn dispatch(world: &World, arguments: &[&str]) -> Outcome {
-    world.run(Tool::Dispatch, Side::BINARY, arguments)
-}
 
 /// A tick that has nothing to complain about; what it said.
 fn ticked(world: &World) -> String {
     done(world, &[MODEL, PREFIX, LIBRARY])
-}
-
-fn done(world: &World, arguments: &[&str]) -> String {
-    let outcome = dispatch(world, arguments);
-    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{arguments:?}: {}", shown(&outcome));
-    outcome.stdout
 }
 
 /// What a command that fails says, in its one line.
@@ -43,6 +34,14 @@ fn polled(world: &World, members: usize) -> usize {
         assert_eq!(world.poll(Side::BINARY, &address(n)).status, 0);
     }
     restarted(world).len()
+}
+
+/// A rollout of three members that was ended goes on, and comes to its end.
+fn resumed_to_its_end(world: &World) {
+    done(world, &["--resume", MODEL]);
+    assert!(ticked(world).contains("3 of 3 members may take"));
+    assert_eq!(polled(world, 3), 3);
+    assert!(ticked(world).contains("all 3 members have"));
 }
 
 #[test]
@@ -114,10 +113,7 @@ fn an_aborted_upgrade_is_over_and_may_be_taken_up_again() {
     assert!(!world.service("status").exists() && !world.upload("success").exists());
     assert_eq!(ticked(&world), "");
     assert_eq!(polled(&world, 3), 1);
-    done(&world, &["--resume", MODEL]);
-    assert!(ticked(&world).contains("3 of 3 members may take"));
-    assert_eq!(polled(&world, 3), 3);
-    assert!(ticked(&world).contains("all 3 members have"));
+    resumed_to_its_end(&world);
     assert!(!world.service(".rollout").exists() && !world.service(".admitted").exists());
 }
 
@@ -155,10 +151,7 @@ fn a_member_that_fails_stops_the_rollout_and_nobody_else_is_touched() {
 
     // Put right and resumed: the failure so far is put up with, and the rollout goes on.
     world.write(published_file(&world), whole);
-    done(&world, &["--resume", MODEL]);
-    assert!(ticked(&world).contains("3 of 3 members may take"));
-    assert_eq!(polled(&world, 3), 3);
-    assert!(ticked(&world).contains("all 3 members have"));
+    resumed_to_its_end(&world);
 }
 
 #[test]

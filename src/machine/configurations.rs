@@ -1,10 +1,18 @@
-//! The service.conf of every instance of a model, on the monitor.
+//! The models of a monitor, and the service.conf of every instance of each.
 
 use std::path::PathBuf;
 
 use crate::error::Result;
-use crate::layout::Service;
+use crate::layout::{Monitor, Service};
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
+use crate::names::ModelName;
+
+/// Every model of a monitor, by name: each directory of its services that has the name of one.
+pub fn models(monitor: &Monitor) -> Result<Vec<ModelName>> {
+    let names = files::names_in(&monitor.services())?;
+    let models = names.iter().filter_map(|name| ModelName::parse(name.as_encoded_bytes()).ok());
+    Ok(models.filter(|model| files::is_directory(&monitor.service(model).dir)).collect())
+}
 
 /// Every `config_*/service.conf` of a model, in the order of a glob. legacy: dispatch.sh, `"$service"/config_*/service.conf`
 ///

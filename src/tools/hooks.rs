@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::machine::{files, processes};
 use crate::names::ModelName;
 use crate::version::Version;
@@ -71,5 +71,5 @@ pub fn run(directory: &Path, hook: Hook, told: &Told) -> Result<()> {
         ("ROLLOUT_ERROR".into(), told.error.into()),
     ];
     processes::run_site_program(&program, &environment, LIMIT)
-        .map_err(|error| Error::context(error, format!("hook {}", hook.name())))
+        .map_err(|error| error.context(format!("hook {}", hook.name())))
 }

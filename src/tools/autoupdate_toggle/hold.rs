@@ -11,7 +11,7 @@ use crate::ip_range::IpRange;
 use crate::layout::{self, Monitor, Service};
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::locks::{Lock, Wait};
-use crate::machine::{clock, environment, terminal};
+use crate::machine::{clock, configurations, environment, terminal};
 use crate::names::{Address, ModelName};
 use crate::tools::autoupdate_toggle::cli::{Denials, HoldEdit, Members, Verb};
 use crate::tools::autoupdate_toggle::decide::{Observed, Site, hold};
@@ -27,7 +27,7 @@ pub fn status(model: Option<&ModelName>) -> Result<()> {
     let monitor = monitor()?;
     let models = match model {
         Some(model) => vec![model.clone()],
-        None => models(&monitor)?,
+        None => configurations::models(&monitor)?,
     };
     let mut lines = Vec::new();
     let mut failure = None;
@@ -124,7 +124,7 @@ fn held_elsewhere(
     members: &[Address],
 ) -> Result<Vec<(Address, ModelName)>> {
     let mut elsewhere = Vec::new();
-    for other in models(monitor)?.into_iter().filter(|other| other != model) {
+    for other in configurations::models(monitor)?.into_iter().filter(|other| other != model) {
         let file = service(monitor, &other)?.held();
         let observed = observed(&file)?;
         let held = hold::parse(&observed)?;
@@ -153,12 +153,6 @@ fn ranges_listed(denials: Option<&Denials>, members: &[Address]) -> Result<Vec<I
 
 fn monitor() -> Result<Monitor> {
     Ok(Monitor { root: environment::monitor_root()? })
-}
-
-fn models(monitor: &Monitor) -> Result<Vec<ModelName>> {
-    let names = files::names_in(&monitor.services())?.into_iter();
-    let models = names.filter_map(|name| ModelName::parse(name.as_encoded_bytes()).ok());
-    Ok(models.filter(|model| files::is_directory(&monitor.service(model).dir)).collect())
 }
 
 /// Where a model's files are. Fails where it is not registered, or a link leads out of the tree.

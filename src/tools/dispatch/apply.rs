@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Result, one_line};
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::trees::Entry;
-use crate::machine::versions;
+use crate::machine::{terminal, versions};
 use crate::retention;
 use crate::tools::dispatch::decide::{Action, Plan, Replacement};
 use crate::tools::dispatch::observe::Site;
@@ -16,6 +16,12 @@ use crate::version::Version;
 
 /// Where the lines for the log go.
 pub type Say<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
+
+/// Says a line to whoever waits for it.
+pub fn aloud(line: &str) -> Result<()> {
+    terminal::say(line);
+    Ok(())
+}
 
 /// Whether the plan goes on after an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +56,11 @@ pub fn apply(plan: &Plan, site: &Site, entries: &[Entry], say: Say) -> Result<Ne
         }
     }
     Ok(Next::GoOn)
+}
+
+/// Carries out what an operator asked for, and says it to them.
+pub fn by_command(commit: Vec<Action>, site: &Site) -> Result<()> {
+    apply(&Plan { commit, ..Plan::default() }, site, &[], &mut aloud).map(drop)
 }
 
 fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next> {

@@ -13,6 +13,7 @@ use crate::machine::files::{self, Appender};
 use crate::machine::{clock, environment, terminal};
 use crate::names::{Address, ModelName};
 use crate::tools::dispatch::cli::Shape;
+use crate::tools::dispatch::decide::check::confirms;
 use crate::tools::dispatch::decide::{Action, CheckFacts, Members};
 use crate::tools::dispatch::journal::Phase;
 use crate::tools::dispatch::observe::Site;
@@ -104,9 +105,7 @@ pub fn remember_confirmed(facts: &CheckFacts, site: &Site) {
         return;
     };
     let known = confirmed(&version, site);
-    let has_it = |answer: &Option<Vec<u8>>| {
-        answer.as_deref().map(<[u8]>::trim_ascii) == Some(version.as_str().as_bytes())
-    };
+    let has_it = |answer: &Option<Vec<u8>>| confirms(answer.as_deref(), version.as_str().as_bytes());
     let new = members.iter().filter(|(_, answer)| has_it(answer)).map(|(member, _)| member.to_string());
     let new: Vec<String> = new.filter(|member| !known.contains(member)).collect();
     if !new.is_empty() {

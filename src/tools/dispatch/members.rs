@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use chrono::{DateTime, FixedOffset};
+
 use crate::error::Result;
 use crate::formats::admitted::Admitted;
 use crate::formats::held::Held;
@@ -28,7 +30,7 @@ pub fn members(
     announced: Option<&Version>,
     denials: &Denials,
 ) -> Result<Vec<(Address, MemberFacts)>> {
-    let (admitted, held, now) = (admitted(service)?, held(service)?, clock::now().instant);
+    let (admitted, hindrances) = (admitted(service)?, Hindrances::read(service, denials)?);
     let live: Vec<Live> = match fleet.probe {
         Probe::Report => fleet.members.iter().map(|_| Live::NotAsked).collect(),
         Probe::Rpc(..) | Probe::Command(..) => {
@@ -44,7 +46,6 @@ pub fn members(
             .as_ref()
             .zip(announced)
             .is_some_and(|(admitted, version)| admitted.holds_back(version, member));
-        let hold = held.hold_of(member, now).cloned().map(Hindrance::Hold);
         let left = |path: &Path, limit| is_within.then(|| aged(path, limit)).flatten();
         let report = left(&service.report(member), REPORT_LIMIT);
         let told = left(&service.state(member), member_state::LIMIT);
@@ -53,24 +54,41 @@ pub fn members(
             report: report.map(|(bytes, age)| (text_of(&bytes).to_vec(), age)),
             told: told.and_then(|(bytes, age)| Some((MemberState::parse(&bytes)?, age))),
             is_waiting,
-            hindrance: hold.or_else(|| denials.of(member)),
+            hindrance: hindrances.of(member),
         };
         (member.clone(), facts)
     };
     Ok(fleet.members.iter().zip(live).map(facts).collect())
 }
 
-fn admitted(service: &Service) -> Result<Option<Admitted>> {
+/// Who was let in to which version.
+pub fn admitted(service: &Service) -> Result<Option<Admitted>> {
     let path = service.admitted();
     let read = files::read_without_following(&path, CONFIGURATION_LIMIT)?;
     read.map(|bytes| Admitted::parse(&bytes)).transpose().map_err(|refusal| refusal.in_file(&path))
 }
 
-/// The members that are to keep what they serve.
-pub fn held(service: &Service) -> Result<Held> {
-    let path = service.held();
-    let read = files::read_without_following(&path, CONFIGURATION_LIMIT)?;
-    Held::parse(&read.unwrap_or_default()).map_err(|refusal| refusal.in_file(&path))
+/// Why members of a model are to keep what they serve.
+pub struct Hindrances<'a> {
+    held: Held,
+    denials: &'a Denials,
+    now: DateTime<FixedOffset>,
+}
+
+impl<'a> Hindrances<'a> {
+    /// Reads the model's holds.
+    pub fn read(service: &Service, denials: &'a Denials) -> Result<Hindrances<'a>> {
+        let path = service.held();
+        let read = files::read_without_following(&path, CONFIGURATION_LIMIT)?;
+        let held = Held::parse(&read.unwrap_or_default()).map_err(|refusal| refusal.in_file(&path))?;
+        Ok(Hindrances { held, denials, now: clock::now().instant })
+    }
+
+    /// Why a member keeps what it serves; a hold comes before a denial.
+    pub fn of(&self, member: &Address) -> Option<Hindrance> {
+        let hold = self.held.hold_of(member, self.now).cloned().map(Hindrance::Hold);
+        hold.or_else(|| self.denials.of(member))
+    }
 }
 
 /// What a member left, and how long ago; one that cannot be read is as good as none.
@@ -110,7 +128,7 @@ impl Denials {
     }
 
     /// Where a member is denied, if it is. A host name is not judged.
-    pub fn of(&self, member: &Address) -> Option<Hindrance> {
+    fn of(&self, member: &Address) -> Option<Hindrance> {
         let range = IpRange::single(member.as_str().parse().ok()?);
         let place = match self.access.as_ref()?.verdict(&range) {
             Verdict::DeniedBy(pattern) => &pattern.place,

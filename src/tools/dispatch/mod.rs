@@ -69,11 +69,7 @@ fn run(cli: Cli) -> Result<()> {
         Request::One(target) => {
             check_mounted(&monitor)?;
             let lifted = lift::due_denials();
-            let ticked = tick(&monitor, &target, manner, &mut |line| {
-                terminal::say(line);
-                Ok(())
-            });
-            let ticked = ticked.and(lifted);
+            let ticked = tick(&monitor, &target, manner, &mut apply::aloud).and(lifted);
             // dispatchserver.sh sends the output to its log, and cron throws standard error away.
             if let Err(error) = &ticked
                 && terminal::output_is_a_log_of_its_own()
@@ -132,12 +128,7 @@ fn steered(monitor: &Monitor, model: &ModelName, verb: Steer, why: String, manne
     site.check_within()?;
     let _lock = Lock::take(&site.service.lock(), manner.wait.or(OPERATOR_WAITS))?;
     let operator = Operator { by: environment::operator(), why };
-    let commit = steer::steer(&site.steering_facts()?, model, verb, &operator)?;
-    apply::apply(&Plan { commit, ..Plan::default() }, &site, &[], &mut |line| {
-        terminal::say(line);
-        Ok(())
-    })
-    .map(drop)
+    apply::by_command(steer::steer(&site.steering_facts()?, model, verb, &operator)?, &site)
 }
 
 /// Whether a model has nothing to be done. Fails where it is not registered.

@@ -3,15 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::formats::admitted::Admitted;
 use crate::formats::env_file::EnvFile;
 use crate::formats::manifest::Manifest;
 use crate::formats::rollout::Rollout;
-use crate::formats::service_conf;
 use crate::formats::shell::Context;
 use crate::identity::Identity;
 use crate::layout::{Monitor, Service, Upload};
-use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind, MANIFEST_LIMIT};
+use crate::machine::files::{self, Kind, MANIFEST_LIMIT};
 use crate::machine::trees::{self, Entry};
 use crate::machine::{clock, configurations, environment, versions};
 use crate::names::{Address, ModelName};
@@ -25,7 +23,7 @@ use crate::tools::dispatch::decide::{
 };
 use crate::tools::dispatch::fleet::{self, Fleet};
 use crate::tools::dispatch::journal::{Journal, Phase};
-use crate::tools::dispatch::members::{self, Denials};
+use crate::tools::dispatch::members::{self, Denials, Hindrances};
 use crate::tools::dispatch::policy::Deadline;
 use crate::tools::member_list;
 use crate::version::Version;
@@ -225,10 +223,7 @@ impl<'a> Site<'a> {
     ) -> Result<CheckFacts> {
         let (status, success, journal) = (self.status()?, self.success()?, self.journal()?);
         let configurations = self.configurations()?;
-        let announced = configurations
-            .first()
-            .and_then(|configuration| service_conf::value(&configuration.bytes, "moduleversion"))
-            .map(<[u8]>::to_vec);
+        let announced = decide::first_announced(&configurations).map(<[u8]>::to_vec);
         let (mut members, mut retention, mut rollout) = (Members::Unknown, None, RolloutFacts::default());
         if asks(status.as_ref(), journal.as_ref()) {
             rollout = self.rollout_facts()?;
@@ -297,20 +292,21 @@ impl<'a> Site<'a> {
     }
 
     /// Who may take the announced version, and what became of its rollout.
-    pub fn rollout_facts(&self) -> Result<RolloutFacts> {
-        let path = self.service.admitted();
-        let admitted =
-            files::read_without_following(&path, CONFIGURATION_LIMIT)?.map(|bytes| Admitted::parse(&bytes));
-        let admitted = admitted.transpose().map_err(|refusal| refusal.in_file(&path))?;
+    fn rollout_facts(&self) -> Result<RolloutFacts> {
+        let admitted = members::admitted(&self.service)?;
         let path = self.service.confirmed_batch();
         let batch = files::read_without_following(&path, MARKER_LIMIT)?
             .and_then(|bytes| ConfirmedBatch::parse(&bytes));
         let confirmed =
             batch.zip(files::facts(&path)?).map(|(batch, facts)| (batch, clock::age_of(facts.modified)));
+        Ok(RolloutFacts { admitted, confirmed, note: self.rollout_note()?, ..RolloutFacts::default() })
+    }
+
+    /// What became of a rollout, of whatever version.
+    pub fn rollout_note(&self) -> Result<Option<Rollout>> {
         let path = self.service.rollout();
         let note = files::read_without_following(&path, MARKER_LIMIT)?.map(|bytes| Rollout::parse(&bytes));
-        let note = note.transpose().map_err(|refusal| refusal.in_file(&path))?;
-        Ok(RolloutFacts { admitted, confirmed, note, ..RolloutFacts::default() })
+        note.transpose().map_err(|refusal| refusal.in_file(&path))
     }
 
     /// What is known of the published versions.
@@ -350,10 +346,9 @@ impl<'a> Site<'a> {
     fn list_without_held(&self) -> Result<MemberList> {
         let mut list = self.list();
         if let MemberList::Known(fleet) = &mut list {
-            let (held, now, denials) = (members::held(&self.service)?, clock::now().instant, Denials::read());
-            fleet
-                .members
-                .retain(|member| held.hold_of(member, now).is_none() && denials.of(member).is_none());
+            let denials = Denials::read();
+            let hindrances = Hindrances::read(&self.service, &denials)?;
+            fleet.members.retain(|member| hindrances.of(member).is_none());
         }
         Ok(list)
     }

@@ -1,15 +1,13 @@
 //! `dispatch --prune`: deletes the old versions now that a tick deletes when an upgrade has ended.
 
-use std::os::unix::ffi::OsStrExt;
-
 use crate::error::{Error, Result};
 use crate::layout::Monitor;
 use crate::machine::locks::Lock;
-use crate::machine::{files, terminal, versions};
+use crate::machine::{configurations, terminal, versions};
 use crate::names::ModelName;
 use crate::retention::{Keep, would_be_deleted};
 use crate::tools::dispatch::cli::{Extent, Manner};
-use crate::tools::dispatch::decide::{Action, MemberList, Plan, retention};
+use crate::tools::dispatch::decide::{Action, MemberList, retention};
 use crate::tools::dispatch::observe::Site;
 use crate::tools::dispatch::{apply, rollback};
 
@@ -22,11 +20,7 @@ pub fn run(monitor: &Monitor, model: Option<&ModelName>, extent: Extent, manner:
     }
     super::check_mounted(monitor)?;
     let mut problems = Vec::new();
-    for name in files::names_in(&monitor.services())? {
-        let Ok(model) = ModelName::parse(name.as_bytes()) else { continue };
-        if !files::is_directory(&monitor.service(&model).dir) {
-            continue;
-        }
+    for model in configurations::models(monitor)? {
         let pruned = rollback::known(monitor, &model).and_then(|site| prune(&site, extent, manner));
         if let Err(error) = pruned {
             terminal::complain(super::PROGRAM, &error);
@@ -77,11 +71,7 @@ fn prune(site: &Site, extent: Extent, manner: Manner) -> Result<bool> {
         return Ok(true);
     }
     let said = Action::Say(format!("{}: there is nothing to delete", site.model));
-    let commit = vec![if goes.is_empty() { said } else { Action::DeleteVersions(goes) }];
-    apply::apply(&Plan { commit, ..Plan::default() }, site, &[], &mut |line| {
-        terminal::say(line);
-        Ok(())
-    })?;
+    apply::by_command(vec![if goes.is_empty() { said } else { Action::DeleteVersions(goes) }], site)?;
     // What an earlier run took out of sight, and did not delete.
     apply::finish_deletions(&site.half_deleted()?, site)?;
     Ok(true)

@@ -24,10 +24,7 @@ use crate::version::Version;
 pub fn run(monitor: &Monitor, request: &Rollback, manner: Manner) -> Result<()> {
     let site = known(monitor, &request.model)?;
     let _lock = Lock::take(&site.service.lock(), manner.wait.or(super::OPERATOR_WAITS))?;
-    let say: Say = &mut |line| {
-        terminal::say(line);
-        Ok(())
-    };
+    let say: Say = &mut apply::aloud;
     if finished_an_earlier_one(&site, manner, say)? && request.aim == Aim::Back {
         // Once more would be one version too far.
         terminal::say(format!("{}: finished the rollback that an earlier run began", request.model));
@@ -80,12 +77,7 @@ pub fn unpin(monitor: &Monitor, model: &ModelName, manner: Manner) -> Result<()>
             format!("{model} is not pinned any more; a push that was held is published by the next tick")
         }
     };
-    let commit = vec![Action::Unpin, Action::Say(said)];
-    apply::apply(&Plan { commit, ..Plan::default() }, &site, &[], &mut |line| {
-        terminal::say(line);
-        Ok(())
-    })
-    .map(drop)
+    apply::by_command(vec![Action::Unpin, Action::Say(said)], &site)
 }
 
 /// The places of a model. Fails when this monitor has no such model.

@@ -48,7 +48,7 @@ fn script_is_publishing(facts: &CheckFacts, status: &Status, announced: &[u8]) -
 type Answered = (Address, Option<Vec<u8>>);
 
 /// legacy: dispatch.sh, fCheckVersion: the text of the report, as `$(cat ...)` reads it, equals the version.
-fn confirms(answer: Option<&[u8]>, announced: &[u8]) -> bool {
+pub fn confirms(answer: Option<&[u8]>, announced: &[u8]) -> bool {
     answer.map(text_of) == Some(announced)
 }
 
@@ -132,57 +132,81 @@ struct Upgrade<'a> {
     round: Round<'a>,
 }
 
+/// How an upgrade in flight is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Situation<'a> {
+    /// Every member has the version.
+    Complete,
+    /// An operator paused it.
+    Paused(&'a Rollout),
+    /// It was stopped or aborted by a run that died before it had ended it.
+    Halted(&'a Rollout),
+    /// Too many members failed.
+    TooManyFailed,
+    /// It takes too long.
+    Expired,
+    /// Members are waited for, or who they are is not known.
+    UnderWay,
+}
+
 impl Upgrade<'_> {
+    fn situation(&self) -> Situation<'_> {
+        let Upgrade { facts, round, .. } = self;
+        let is_known = matches!(facts.members, Members::Known(_));
+        if is_known && round.late.is_empty() {
+            return Situation::Complete;
+        }
+        match facts.rollout.note_about(round.announced).map(|note| (note, note.standing)) {
+            Some((note, Standing::Paused)) => Situation::Paused(note),
+            Some((note, Standing::Stopped | Standing::Aborted)) => Situation::Halted(note),
+            Some((_, Standing::Resumed(_))) | None if is_known && self.too_many_failed() => {
+                Situation::TooManyFailed
+            }
+            Some((_, Standing::Resumed(_))) | None if self.has_expired() => Situation::Expired,
+            Some((_, Standing::Resumed(_))) | None => Situation::UnderWay,
+        }
+    }
+
     /// What this tick does.
     fn next(&self) -> Vec<Action> {
         let Upgrade { facts, round, target: Target { model, .. }, .. } = self;
-        let note = facts.rollout.note_about(round.announced);
-        let is_known = matches!(facts.members, Members::Known(_));
-        if is_known && round.late.is_empty() {
-            let mut actions = self.end(Waiting::Nobody);
-            let version = String::from_utf8_lossy(round.announced);
-            let count = round.size();
-            actions.push(Action::Say(format!("{model}: all {count} members have {version}")));
-            actions.extend(retention::prune(facts, self.ours));
-            return actions;
-        }
-        match note.map(|note| (note, note.standing)) {
-            Some((note, Standing::Paused)) => {
-                let line = format!("{model}: {}; {}", note.text(), round.count());
-                return vec![Action::Say(line)];
+        match self.situation() {
+            Situation::Complete => self.complete(),
+            Situation::Paused(note) => {
+                vec![Action::Say(format!("{model}: {}; {}", note.text(), round.count()))]
             }
-            // A run that stopped it died before it had ended it.
-            Some((note, Standing::Stopped | Standing::Aborted)) => {
+            Situation::Halted(note) => {
                 let mut actions = end_and_keep_out(facts, round);
                 actions.push(Action::Say(format!("{model}: {}", note.text())));
-                return actions;
+                actions
             }
-            Some((_, Standing::Resumed(_))) | None => {}
+            Situation::TooManyFailed => self.stop(),
+            Situation::Expired => self.expire(),
+            Situation::UnderWay => match &facts.members {
+                Members::Unreadable(error) => vec![Action::Fail(error.clone())],
+                Members::Unknown => vec![Action::Say(format!(
+                    "{model}: members unknown: scripts/dispatch/conf/{model}.env.sh is missing or names none; write members=\"A,B,...\" and \
+                     moduleport=... into it"
+                ))],
+                Members::Known(_) => self.go_on(),
+            },
         }
-        if is_known && self.too_many_failed() {
-            return self.stop();
-        }
-        if self.has_expired() {
-            return self.expire();
-        }
-        match &facts.members {
-            Members::Unreadable(error) => vec![Action::Fail(error.clone())],
-            Members::Unknown => vec![Action::Say(format!(
-                "{model}: members unknown: scripts/dispatch/conf/{model}.env.sh is missing or names none; write members=\"A,B,...\" and \
-                 moduleport=... into it"
-            ))],
-            Members::Known(_) => self.go_on(),
-        }
+    }
+
+    /// Every member has it.
+    fn complete(&self) -> Vec<Action> {
+        let mut actions = self.end(Waiting::Nobody);
+        let version = String::from_utf8_lossy(self.round.announced);
+        let (model, count) = (&self.target.model, self.round.size());
+        actions.push(Action::Say(format!("{model}: all {count} members have {version}")));
+        actions.extend(retention::prune(self.facts, self.ours));
+        actions
     }
 
     /// Why it is to be rolled back, where it took too long and the list asks for that.
     fn roll_back(&self) -> Option<String> {
-        let is_over = matches!(self.facts.members, Members::Known(_)) && self.round.late.is_empty();
-        let note = self.facts.rollout.note_about(self.round.announced);
-        let is_halted = note.is_some_and(|note| !matches!(note.standing, Standing::Resumed(_)));
-        let goes_on = !is_over && !is_halted && !self.too_many_failed();
         let is_asked_for = self.facts.rollout.policy.on_timeout == OnTimeout::Rollback;
-        (goes_on && is_asked_for && self.has_expired())
+        (is_asked_for && self.situation() == Situation::Expired)
             .then(|| format!("it took too long, {}", self.who_is_late()))
     }
 

@@ -363,6 +363,11 @@ fn listed<T>(items: &[&T], shown: impl Fn(&T) -> String) -> String {
     text
 }
 
+/// What the first service.conf announces, which is what members fetch.
+pub fn first_announced(configurations: &[Configuration]) -> Option<&[u8]> {
+    service_conf::value(&configurations.first()?.bytes, "moduleversion")
+}
+
 /// The versions that service.conf files announce.
 pub fn announced(configurations: &[Configuration]) -> Vec<Version> {
     let named = |c: &Configuration| {

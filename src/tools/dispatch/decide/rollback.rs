@@ -5,13 +5,13 @@
 
 use crate::error::{Error, Result};
 use crate::formats::mark::Mark;
-use crate::formats::service_conf;
 use crate::identity::Identity;
 use crate::time::Seconds;
 use crate::tools::dispatch::cli::{Aim, Rollback, Target};
 use crate::tools::dispatch::decide::check::was_dispatched;
 use crate::tools::dispatch::decide::{
-    Action, Configuration, Plan, SCRIPT_IS_DEAD_AFTER, Status, Success, announced, is_about, update,
+    Action, Configuration, Plan, SCRIPT_IS_DEAD_AFTER, Status, Success, announced, first_announced, is_about,
+    update,
 };
 use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::version::Version;
@@ -85,10 +85,7 @@ fn in_flight(facts: &RollbackFacts) -> Option<&Journal> {
 
 /// The version that is left: the one in flight, otherwise what the first service.conf announces.
 pub fn left(facts: &RollbackFacts) -> Option<Version> {
-    let announced = || {
-        let conf = facts.configurations.first()?;
-        Version::of_directory(service_conf::value(&conf.bytes, "moduleversion")?).ok()
-    };
+    let announced = || Version::of_directory(first_announced(&facts.configurations)?).ok();
     in_flight(facts).map(|journal| journal.version.clone()).or_else(announced)
 }
 

@@ -1,14 +1,11 @@
 //! Reads what is known of a model's members: machine -> facts.
 
 use crate::error::{Error, Result};
-use crate::formats::rollout::Rollout;
-use crate::formats::service_conf;
-use crate::layout::{Monitor, Service};
-use crate::machine::configurations;
+use crate::layout::Monitor;
 use crate::machine::files;
 use crate::names::ModelName;
-use crate::tools::dispatch::decide::MemberList;
 use crate::tools::dispatch::decide::status::{ModelFacts, Pending};
+use crate::tools::dispatch::decide::{MemberList, first_announced};
 use crate::tools::dispatch::fleet::Probe;
 use crate::tools::dispatch::journal::Phase;
 use crate::tools::dispatch::members::{Denials, members};
@@ -42,7 +39,8 @@ pub fn model(monitor: &Monitor, model: &ModelName, denials: &Denials) -> Result<
         }
         MemberList::Unreadable { error, .. } => return Err(error),
     };
-    let announced = announced(&site.service)?;
+    let configurations = site.configurations()?;
+    let announced = first_announced(&configurations).and_then(|version| Version::of_directory(version).ok());
     let members = members(&site.service, &fleet, announced.as_ref(), denials)?;
     Ok(ModelFacts {
         model: model.clone(),
@@ -55,20 +53,13 @@ pub fn model(monitor: &Monitor, model: &ModelName, denials: &Denials) -> Result<
         batches: fleet.policy.batches.targets(fleet.members.len()),
         pending: pending(&site, announced.as_ref())?,
         in_flight_for: site.status()?.map(|status| status.age),
-        note: announced.as_ref().map(|version| note(&site, version)).transpose()?.flatten(),
+        note: match &announced {
+            Some(version) => site.rollout_note()?.filter(|note| note.version == *version),
+            None => None,
+        },
         announced,
         members,
     })
-}
-
-fn note(site: &Site, version: &Version) -> Result<Option<Rollout>> {
-    Ok(site.rollout_facts()?.note.filter(|note| note.version == *version))
-}
-
-fn announced(service: &Service) -> Result<Option<Version>> {
-    let read = configurations::of(service)?;
-    let named = read.first().and_then(|(_, bytes)| service_conf::value(bytes, "moduleversion"));
-    Ok(named.and_then(|named| Version::of_directory(named).ok()))
 }
 
 /// A push that was dispatched stays until its upgrade ends, so `success` alone does not tell.
