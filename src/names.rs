@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
+use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
@@ -159,6 +160,12 @@ impl Address {
     }
 }
 
+/// A decimal number of at most so many digits, and nothing else: no sign, no blank.
+pub fn number<T: FromStr>(bytes: &[u8], most_digits: usize) -> Option<T> {
+    let is_number = (1..=most_digits).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(bytes).ok().filter(|_| is_number)?.parse().ok()
+}
+
 /// Digits and dots only: then it is an IPv4 address or a slip of the finger.
 fn looks_like_ipv4(bytes: &[u8]) -> bool {
     bytes.iter().all(|b| b.is_ascii_digit() || *b == b'.')
@@ -186,10 +193,8 @@ impl Port {
 
     /// Parses a decimal port. Fails (exit 2) on anything but 1 to 65535.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let digits = bytes.len() <= 5 && bytes.iter().all(u8::is_ascii_digit);
-        let text = std::str::from_utf8(bytes).unwrap_or_default();
-        match text.parse::<u16>() {
-            Ok(port) if digits && port > 0 => Ok(Port(port)),
+        match number(bytes, 5) {
+            Some(port @ 1..) => Ok(Port(port)),
             _ => Err(Error::usage(format!("{} is not a port; use a number from 1 to 65535", shown(bytes)))),
         }
     }

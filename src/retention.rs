@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use crate::error::{Error, Result};
-use crate::names::shown;
+use crate::names::{number, shown};
 use crate::version::Version;
 
 /// How many versions are kept besides those that are protected: at least one.
@@ -13,15 +13,9 @@ pub struct Keep(NonZeroU32);
 impl Keep {
     /// Parses a number of versions, 1 to 999999. Fails (exit 2) on anything else.
     pub fn parse(bytes: &[u8]) -> Result<Keep> {
-        let is_number = (1..=6).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_digit);
-        let number = std::str::from_utf8(bytes).unwrap_or_default().parse::<NonZeroU32>();
-        match number {
-            Ok(number) if is_number => Ok(Keep(number)),
-            _ => Err(Error::usage(format!(
-                "{} is not a number of versions to keep; use 1 or more",
-                shown(bytes)
-            ))),
-        }
+        number::<NonZeroU32>(bytes, 6).map(Keep).ok_or_else(|| {
+            Error::usage(format!("{} is not a number of versions to keep; use 1 or more", shown(bytes)))
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset};
 
 use crate::error::{Error, Result};
-use crate::names::shown;
+use crate::names::{number, shown};
 use crate::version::Version;
 
 /// A span of time in whole seconds.
@@ -16,11 +16,8 @@ pub struct Seconds(pub i64);
 impl Seconds {
     /// Parses a whole number of seconds, 0 to 999999. Fails (exit 2) on anything else.
     pub fn parse(bytes: &[u8]) -> Result<Seconds> {
-        let is_number = (1..=6).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_digit);
-        match std::str::from_utf8(bytes).unwrap_or_default().parse() {
-            Ok(seconds) if is_number => Ok(Seconds(seconds)),
-            _ => Err(Error::usage(format!("{} is not a number of seconds", shown(bytes)))),
-        }
+        let seconds = number(bytes, 6).map(Seconds);
+        seconds.ok_or_else(|| Error::usage(format!("{} is not a number of seconds", shown(bytes))))
     }
 }
 

@@ -3,7 +3,7 @@
 //! a list stays right when the fleet grows. Shares are rounded up, so that every batch has somebody in it.
 
 use crate::error::{Error, Result};
-use crate::names::shown;
+use crate::names::{number, shown};
 
 /// How far one batch goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,10 +75,9 @@ fn target(word: &[u8]) -> Result<Target> {
         Some(digits) => (digits, true),
         None => (word, false),
     };
-    let is_number = (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-    match std::str::from_utf8(digits).unwrap_or_default().parse() {
-        Ok(percent @ 1..=100) if is_number && is_percent => Ok(Target::Percent(percent)),
-        Ok(count @ 1..) if is_number && !is_percent => Ok(Target::Count(count)),
+    match number(digits, 6) {
+        Some(percent @ 1..=100) if is_percent => Ok(Target::Percent(percent)),
+        Some(count @ 1..) if !is_percent => Ok(Target::Count(count)),
         _ => Err(wrong()),
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::formats::env_file::EnvFile;
-use crate::names::shown;
+use crate::names::{number, shown};
 use crate::time::Seconds;
 use crate::tools::dispatch::batches::Batches;
 
@@ -121,9 +121,8 @@ fn deadline(list: &EnvFile) -> Result<Deadline> {
 }
 
 fn minutes(bytes: &[u8]) -> Result<Seconds> {
-    let is_number = (1..=5).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_digit);
-    match std::str::from_utf8(bytes).unwrap_or_default().parse() {
-        Ok(minutes @ 1..=LONGEST_MINUTES) if is_number => Ok(Seconds(minutes * 60)),
+    match number(bytes, 5) {
+        Some(minutes @ 1..=LONGEST_MINUTES) => Ok(Seconds(minutes * 60)),
         _ => Err(Error::usage(format!(
             "{} is not a number of minutes; use 1 to {LONGEST_MINUTES}",
             shown(bytes)
@@ -132,9 +131,8 @@ fn minutes(bytes: &[u8]) -> Result<Seconds> {
 }
 
 fn max_fail(bytes: &[u8]) -> Result<usize> {
-    let is_number = (1..=6).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_digit);
-    match std::str::from_utf8(bytes).unwrap_or_default().parse() {
-        Ok(count @ 1..) if is_number => Ok(count),
+    match number(bytes, 6) {
+        Some(count @ 1..) => Ok(count),
         _ => Err(Error::usage(format!(
             "{} is not a number of members; the rollout stops when so many have failed, so use 1 or more",
             shown(bytes)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::names::{Address, shown};
+use crate::names::{Address, number, shown};
 
 /// Over how many seconds the pollers of a fleet spread themselves, 0 to 59; 0 is not at all.
 ///
@@ -15,9 +15,8 @@ pub struct Spread(u32);
 impl Spread {
     /// Parses a number of seconds. Fails (exit 2) on anything but 0 to 59.
     pub fn parse(bytes: &[u8]) -> Result<Spread> {
-        let digits = bytes.len() <= 2 && bytes.iter().all(u8::is_ascii_digit);
-        match std::str::from_utf8(bytes).unwrap_or_default().parse() {
-            Ok(seconds) if digits && seconds < 60 => Ok(Spread(seconds)),
+        match number(bytes, 2) {
+            Some(seconds @ 0..60) => Ok(Spread(seconds)),
             _ => Err(Error::usage(format!(
                 "{} is not a spread; use a number of seconds from 0 to 59: polls are a minute apart",
                 shown(bytes)
