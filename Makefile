@@ -7,6 +7,8 @@ WRAPPERS = add_dispatch_docker.sh rsync.sh dispatch.sh service_polling.sh docker
 SKIPS = $(TARGET)/skips
 # A relative DESTDIR is relative to here.
 ROOT = $(if $(DESTDIR),$(abspath $(DESTDIR)))
+# A test mostly waits: for a process, a greeting, the next second.
+THREADS ?= $(shell echo $$((4 * $$(nproc))))
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS = admitted env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab manifest port_table service_control version
 
@@ -34,7 +36,7 @@ demo-fleet: ## a release that cannot be loaded, with 31 members on the binaries 
 test: ## every test; prints SKIP for each that lacks a real component, and how many (in CI: a failure, but for a container engine)
 	@sh .ci/need.sh cargo rsync cc dash bash sed setpriv setsid mount hostname strace script cron unshare java /usr/share/java/zookeeper.jar
 	@mkdir -p $(TARGET) && rm -f $(SKIPS)
-	@TMPDIR="$$(sh .ci/fast-tmp.sh)" MODEL_ROLLOUT_SKIPS="$$(realpath $(TARGET))/skips" $(CARGO) test $(ARGS)
+	@TMPDIR="$$(sh .ci/fast-tmp.sh)" MODEL_ROLLOUT_SKIPS="$$(realpath $(TARGET))/skips" RUST_TEST_THREADS=$(THREADS) $(CARGO) test $(ARGS)
 	@echo "skipped tests: $$(cat $(SKIPS) 2>/dev/null | wc -l)"
 
 check: ## formatting, lints, import directions, documentation, shell scripts
@@ -64,7 +66,7 @@ crash: ## the release binaries killed before every call, and every call failing 
 	@$(CARGO) build --release --bins
 	@if [ -w /dev/shm ]; then TMPDIR=/dev/shm; export TMPDIR; fi; \
 	MODEL_ROLLOUT_BINARIES="$$(realpath $(TARGET))/release" \
-	$(CARGO) test --quiet --test suite -- --include-ignored crash:: --nocapture --test-threads=2
+	$(CARGO) test --quiet --test suite -- --include-ignored crash:: --nocapture --test-threads=$(THREADS)
 
 # Only nightly has the options that libFuzzer needs, unless RUSTC_BOOTSTRAP is set: so it works on stable, sanitizer included.
 fuzz: ## searches for texts that break a law: FUZZ_SECONDS=600 for each format, two at a time

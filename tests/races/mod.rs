@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::num::NonZero;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -19,8 +20,8 @@ mod history;
 mod plan;
 mod run;
 
-/// How many worlds at once: more than the processors of a small machine would only wait for each other.
-const WORLDS: usize = 2;
+/// How many worlds at once, for each processor: a world mostly waits, for rsync's greeting or for the next push.
+const WORLDS_PER_PROCESSOR: usize = 8;
 
 /// Names the one seed that is to be run.
 const ONE_SEED: &str = "MODEL_ROLLOUT_SEED";
@@ -45,9 +46,10 @@ impl Tally {
 
 /// Runs interleavings; returns how many of which mixture, and what did not hold.
 fn explore(plans: impl Iterator<Item = Plan> + Send, most_failures: usize) -> Tally {
+    let worlds = WORLDS_PER_PROCESSOR * std::thread::available_parallelism().map_or(1, NonZero::get);
     let (plans, tally) = (Mutex::new(plans), Mutex::new(Tally::default()));
     std::thread::scope(|scope| {
-        for _ in 0..WORLDS {
+        for _ in 0..worlds {
             scope.spawn(|| {
                 let sandbox = Sandbox::new();
                 while tally.lock().unwrap().failures.len() < most_failures {
