@@ -1,7 +1,10 @@
 //! A version that is rolled out in batches (contract section 5, row 15): a real fleet through the real rsync daemon.
 
 use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 
+use crate::crash::strace::is_permitted;
 use crate::harness::outcome::shown;
 use crate::harness::parts::need;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF, announced};
@@ -261,17 +264,54 @@ fn a_run_that_died_while_it_announced_a_version_is_resumed_with_its_first_batch(
     fleet(&world, 3, "batches=1,100%\n");
     ticked(&world);
     // As a run leaves it that dies right behind `.admitted`, and as one does that dies behind service.conf.
-    for conf in [SERVICE_CONF.to_owned(), announced(SERVICE_CONF, V)] {
+    let withdrawn = format!("withdrawn {OLD}\n");
+    for (conf, withdrawn) in [(SERVICE_CONF.to_owned(), withdrawn.as_str()), (announced(SERVICE_CONF, V), "")]
+    {
         let journal = String::from_utf8(world.read(world.service(".dispatch"))).unwrap();
         world.write(world.service(".dispatch"), journal.replace("announced", "publishing"));
         world.service_conf("config_1", conf);
         poll(&world, 3);
         assert_eq!(restarted(&world), first(0));
         ticked(&world);
-        assert_eq!(world.read(world.service(".admitted")), format!("{V}\n{}\n", address(1)).into_bytes());
+        let expected = format!("{V}\n{}\n{withdrawn}", address(1));
+        assert_eq!(world.read(world.service(".admitted")), expected.into_bytes());
     }
     (1..=3).for_each(|n| poll(&world, n));
     assert_eq!(restarted(&world), first(1));
+}
+
+/// `.admitted` is about the next version a moment before service.conf names that: the stopped one is nobody's in between.
+#[test]
+fn a_version_that_was_aborted_is_taken_by_nobody_while_the_next_one_is_announced() {
+    need!("rsync", "strace");
+    if !is_permitted() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    fleet(&world, 3, "batches=1,100%\n");
+    ticked(&world);
+    poll(&world, 1);
+    let aborted = world.run(Tool::Dispatch, Side::BINARY, &["--abort", MODEL]);
+    assert_eq!((aborted.status, aborted.stderr.as_str()), (0, ""), "{}", shown(&aborted));
+    world.uploaded(&format!("{NEXT}\n"));
+
+    let tick = world.command(Tool::Dispatch, Side::BINARY, &[MODEL, PREFIX, LIBRARY]);
+    let mut killed = Command::new("strace");
+    killed.args(["-D", "-o", "/dev/null", "-e", "inject=rename:signal=KILL", "-P"]);
+    killed.arg(world.service("config_1/.service.conf.new")).arg(tick.get_program()).args(tick.get_args());
+    world.prepare(&mut killed, Tool::Dispatch, Side::BINARY);
+    assert_eq!(killed.status().unwrap().signal(), Some(9));
+    let text = |path| String::from_utf8(world.read(world.service(path))).unwrap();
+    assert!(text("config_1/service.conf").contains(&format!("moduleversion={V}\n")));
+    assert!(text(".admitted").starts_with(NEXT));
+
+    (2..=3).for_each(|n| poll(&world, n));
+    assert_eq!(restarted(&world), first(1), "only the one that had it");
+    ticked(&world);
+    poll(&world, 1);
+    assert_eq!(version_of(&world, 1), NEXT);
+    assert_eq!([version_of(&world, 2), version_of(&world, 3)], [OLD, OLD]);
 }
 
 #[test]

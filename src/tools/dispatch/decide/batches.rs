@@ -21,7 +21,8 @@ pub fn first(list: &MemberList, version: &Version) -> Result<Option<Admitted>> {
     };
     let target = fleet.policy.batches.after(0, fleet.members.len());
     let members = fleet.members.iter().take(target).cloned().collect();
-    Ok((target < fleet.members.len()).then(|| Admitted { version: version.clone(), members }))
+    let withdrawn = None;
+    Ok((target < fleet.members.len()).then(|| Admitted { version: version.clone(), members, withdrawn }))
 }
 
 /// The members that are not let in yet, in the order of the list.
@@ -88,7 +89,7 @@ fn next<'a>(facts: &RolloutFacts, progress: &Progress<'a>) -> (usize, Vec<&'a Ad
 
 fn with(admitted: &Admitted, newly: &[&Address]) -> Admitted {
     let members = admitted.members.iter().chain(newly.iter().copied()).cloned().collect();
-    Admitted { version: admitted.version.clone(), members }
+    Admitted { members, ..admitted.clone() }
 }
 
 fn pausing(target: &Target, inside: usize, progress: &Progress, left: i64) -> String {
@@ -131,6 +132,10 @@ mod tests {
         })
     }
 
+    fn admitted(members: Vec<Address>) -> Admitted {
+        Admitted { version: version(), members, withdrawn: None }
+    }
+
     /// Of eight members so many are let in.
     fn facts(inside: u8, pause: i64) -> RolloutFacts {
         RolloutFacts {
@@ -139,7 +144,7 @@ mod tests {
                 pause: Seconds(pause),
                 ..Policy::default()
             },
-            admitted: Some(Admitted { version: version(), members: addresses(1..=inside) }),
+            admitted: Some(admitted(addresses(1..=inside))),
             ..RolloutFacts::default()
         }
     }
@@ -174,7 +179,7 @@ mod tests {
         for (inside, next) in [(1, 2), (2, 8)] {
             let actions = advanced(&facts(inside, 0), 0);
             let members = addresses(1..=next);
-            assert_eq!(actions[0], Action::Admit(Admitted { version: version(), members }));
+            assert_eq!(actions[0], Action::Admit(admitted(members)));
         }
     }
 

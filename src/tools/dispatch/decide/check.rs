@@ -355,7 +355,8 @@ impl Upgrade<'_> {
 /// Whoever has not taken the version up is kept out of it; legacy pollers take no notice.
 pub(super) fn keep_out(round: &Round) -> Vec<Action> {
     let version = Version::of_directory(round.announced).ok();
-    version.into_iter().map(|version| Action::Admit(Admitted { version, members: round.touched() })).collect()
+    let kept_out = |version| Admitted { version, members: round.touched(), withdrawn: None };
+    version.into_iter().map(|version| Action::Admit(kept_out(version))).collect()
 }
 
 /// Ends an upgrade whoever has it, and keeps the others out.
@@ -593,7 +594,7 @@ mod tests {
         let version = Version::parse(V.as_bytes()).unwrap();
         facts.rollout = RolloutFacts {
             policy: Policy { batches: Batches::parse(b"1,2,3").unwrap(), ..Policy::default() },
-            admitted: Some(Admitted { version, members }),
+            admitted: Some(Admitted { version, members, withdrawn: None }),
             ..RolloutFacts::default()
         };
         facts

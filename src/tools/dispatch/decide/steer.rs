@@ -188,7 +188,8 @@ mod tests {
     /// Four members: the first has the version, the second failed, the fourth is not let in.
     fn facts(batches: &str) -> CheckFacts {
         let members = (1..=4).map(|n| (address(n), (n == 1).then(|| V.as_bytes().to_vec()))).collect();
-        let admitted = Admitted { version: version(), members: (1..=3).map(address).collect() };
+        let admitted =
+            Admitted { version: version(), members: (1..=3).map(address).collect(), withdrawn: None };
         let policy = Policy { batches: Batches::parse(batches.as_bytes()).unwrap(), ..Policy::default() };
         CheckFacts {
             status: Some(Status { age: Seconds(60), version: Some(version()) }),
@@ -218,7 +219,7 @@ mod tests {
     }
 
     fn touched() -> Action {
-        Action::Admit(Admitted { version: version(), members: vec![address(1), address(2)] })
+        Action::Admit(Admitted { version: version(), members: vec![address(1), address(2)], withdrawn: None })
     }
 
     #[test]

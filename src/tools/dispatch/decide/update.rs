@@ -3,13 +3,14 @@
 use std::cmp::Ordering;
 
 use crate::error::{Error, Result};
+use crate::formats::admitted::Admitted;
 use crate::formats::manifest::Manifest;
 use crate::formats::service_conf::{self, Announcement};
 use crate::names::Address;
 use crate::tools::dispatch::cli::Target;
 use crate::tools::dispatch::decide::{
     Action, Configuration, MemberList, Plan, Published, Replacement, SCRIPT_IS_DEAD_AFTER, Status, Success,
-    UpdateFacts, UploadManifest, announced, batches, is_about, rollback,
+    UpdateFacts, UploadManifest, announced, batches, first_announced, is_about, rollback,
 };
 use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::version::Version;
@@ -263,7 +264,11 @@ fn is_announced(facts: &UpdateFacts, version: &Version) -> bool {
 fn commit(facts: &UpdateFacts, target: &Target, journal: &Journal) -> Result<Vec<Action>> {
     let version = &journal.version;
     let configurations = announce(&facts.configurations, target, version)?;
-    let first_batch = batches::first(&facts.list, version)?;
+    let first_batch = batches::first(&facts.list, version)?.map(|first| Admitted {
+        // Else it would be free for all between the two writes below, since `.admitted` is about another one then.
+        withdrawn: never_rolled_out(facts, version),
+        ..first
+    });
     let mut actions = vec![Action::StillInFlight(version.clone())];
     // Before a service.conf names the version, so that no member can take it that has to wait.
     actions.extend(first_batch.iter().cloned().map(Action::Admit));
@@ -284,6 +289,13 @@ fn commit(facts: &UpdateFacts, target: &Target, journal: &Journal) -> Result<Vec
         actions.push(Action::Say(line));
     }
     Ok(actions)
+}
+
+/// The version that is announced still and was never let in to all: its rollout was stopped, aborted, or took too long. Where a
+/// run died behind its `.admitted` it may be one that was: nobody misses that, since service.conf names the next one at once.
+fn never_rolled_out(facts: &UpdateFacts, version: &Version) -> Option<Version> {
+    let announced = first_announced(&facts.configurations).filter(|_| facts.has_admitted)?;
+    Version::of_directory(announced).ok().filter(|announced| announced != version)
 }
 
 /// What was announced before this version. A run that died may have announced the version already: what it noted counts.
@@ -572,7 +584,11 @@ mod tests {
             ]
         ));
         facts.list = fleet_of_two();
-        assert!(!planned(&facts).commit.contains(&Action::AdmitEverybody));
+        let plan = planned(&facts);
+        assert!(!plan.commit.contains(&Action::AdmitEverybody));
+        // Until service.conf names the next version, the one before may be one that was stopped.
+        let Action::Admit(first) = &plan.commit[2] else { panic!("{:?}", plan.commit) };
+        assert_eq!(first.withdrawn.as_ref().map(Version::as_str), Some("old"));
     }
 
     #[test]
