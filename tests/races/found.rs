@@ -203,3 +203,19 @@ fn a_push_is_not_lost_where_it_begins_in_the_middle_of_a_script_s_check() {
         assert_eq!(violations, [""; 0], "{before_success_is_copied}: {conf:?}");
     }
 }
+
+/// A run that dies before the script gets on to `success` leaves a `status` without it.
+#[test]
+fn a_push_is_not_lost_where_its_resumption_dies_in_the_middle_of_a_script_s_check() {
+    need_tracing!();
+    let sandbox = Sandbox::new();
+    let world = pushed(&sandbox);
+    let copying = world.upload(&format!("lib/{LIBRARY}"));
+    killed_at(&world, Who::Binary, "openat", &copying);
+    let checks = Stopped::at(&world, Who::Script, UNLINK, &world.service("status"));
+    killed_at(&world, Who::Binary, "openat", &copying);
+    checks.goes_on();
+    assert!(world.service("status").exists() && !world.upload("success").exists());
+    let (conf, violations) = in_the_end(&world);
+    assert_eq!(violations, [""; 0], "{conf:?}");
+}

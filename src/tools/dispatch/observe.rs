@@ -188,7 +188,8 @@ impl<'a> Site<'a> {
 
     /// Whether nothing was written to the upload since the journal's `success` was.
     fn is_as_journalled(&self, facts: &UpdateFacts) -> Result<bool> {
-        let (Some(journal), None) = (&facts.journal, &facts.status) else { return Ok(false) };
+        let publishing = facts.journal.as_ref().filter(|journal| journal.phase == Phase::Publishing);
+        let Some(journal) = publishing else { return Ok(false) };
         let entries = trees::survey(&self.upload.dir)?;
         Ok(!entries.is_empty() && trees::first_written_after(&entries, journal.success.modified_ns).is_none())
     }

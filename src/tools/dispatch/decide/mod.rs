@@ -122,7 +122,7 @@ pub struct UpdateFacts {
     pub upload: Option<UploadFacts>,
     /// Its manifest, where there is a candidate.
     pub manifest: UploadManifest,
-    /// Where `status` and `success` are gone: whether the upload still is the one whose publication the journal began.
+    /// Where `success` is gone: whether the upload still is the one whose publication the journal began.
     pub upload_is_as_journalled: bool,
     /// The member list, where [`update::may_announce`].
     pub list: MemberList,

@@ -147,26 +147,21 @@ fn begin(facts: &UpdateFacts, target: &Target, version: &Version) -> Option<Begi
     }
 }
 
-/// A run died while it published, and the upload's `success` is gone since: there is nothing to finish. But a script's
-/// check, which takes every `success` for the one whose upgrade has ended, removes `status` with it: then it is put back,
-/// and published by the next tick.
+/// A run died while it published, and the upload's `success` is gone since. A script's check removes it, which takes every
+/// `success` for the one whose upgrade has ended: then it is put back, and published by the next tick. A person who removes it
+/// meanwhile cannot be told from that; what was pushed must not be lost, so they are told, and remove it once more. Where the
+/// upload has changed since, a push is under way that will bring its own.
 fn abandon(facts: &UpdateFacts, journal: &Journal) -> Plan {
     let version = &journal.version;
+    let restored = facts.upload_is_as_journalled.then(|| Action::RestoreSuccess(journal.content.clone()));
+    let line = match restored {
+        Some(_) => format!("put success of {version} back: it was removed before the version was published"),
+        None => format!("gave up publishing {version}: its success was removed, and the upload has changed"),
+    };
     let mut commit = vec![Action::DiscardStaged(version.clone())];
-    if facts.status.is_none() && facts.upload_is_as_journalled {
-        let line = format!("put success of {version} back: it was removed before the version was published");
-        commit.extend([
-            Action::RestoreSuccess(journal.content.clone()),
-            Action::RemoveJournal,
-            Action::Say(line),
-        ]);
-    } else {
-        commit.extend([
-            Action::RemoveStatus(Some(version.clone())),
-            Action::RemoveJournal,
-            Action::Say(format!("gave up publishing {version}: its success was removed")),
-        ]);
-    }
+    commit.extend(facts.status.is_some().then(|| Action::RemoveStatus(Some(version.clone()))));
+    commit.extend(restored);
+    commit.extend([Action::RemoveJournal, Action::Say(line)]);
     Plan { commit, ..Plan::default() }
 }
 
@@ -687,13 +682,16 @@ mod tests {
         facts.success = None;
         facts.journal = journal(Phase::Publishing, V1, 7);
         facts.upload_is_as_journalled = true;
-        assert!(planned(&facts).commit.contains(&Action::RestoreSuccess(V1.as_bytes().to_vec())));
-        // A person removes success alone; a push that was begun since will bring its own.
+        let restore = Action::RestoreSuccess(V1.as_bytes().to_vec());
+        assert!(planned(&facts).commit.contains(&restore));
+        // A run that resumed died, too, and left its status.
         facts.status = status(1, V1);
-        assert!(planned(&facts).commit.contains(&Action::RemoveStatus(Some(version(V1)))));
-        (facts.status, facts.upload_is_as_journalled) = (None, false);
-        assert!(planned(&facts).commit.contains(&Action::RemoveJournal));
-        assert!(!planned(&facts).commit.iter().any(|action| matches!(action, Action::RestoreSuccess(_))));
+        let plan = planned(&facts);
+        assert_eq!(plan.commit[1..3], [Action::RemoveStatus(Some(version(V1))), restore.clone()]);
+        // A push that was begun since will bring its own.
+        facts.upload_is_as_journalled = false;
+        let plan = planned(&facts);
+        assert!(plan.commit.contains(&Action::RemoveJournal) && !plan.commit.contains(&restore));
     }
 
     #[test]
