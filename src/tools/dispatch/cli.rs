@@ -19,7 +19,9 @@ use crate::version::Version;
 /// confirmed. Replaces dispatch.sh and dispatchserver.sh.
 #[derive(Debug, Parser)]
 #[command(name = "dispatch", version)]
-#[command(group = ArgGroup::new("command").args(["all", "rollback", "pin", "unpin", "prune", "history"]))]
+#[command(group = ArgGroup::new("command").args([
+    "all", "rollback", "pin", "unpin", "prune", "history", "status", "explain", "pause", "resume", "promote", "abort",
+]))]
 pub struct Cli {
     /// The model's directory below datamining_plugin and datamining_service
     #[arg(value_name = "APPNAME")]
@@ -31,7 +33,7 @@ pub struct Cli {
     #[arg(conflicts_with = "command", value_name = "SONAME")]
     so_name: Option<OsString>,
     /// Do every stanza of the registry in one process [default: MONITOR_ROOT/scripts/dispatch/bin/dispatchserver.sh]
-    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["model", "force"])]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with = "model")]
     all: Option<Option<PathBuf>>,
     /// Announce the newest good version before the announced one again, at once and to all, and mark the one that is left bad
     #[arg(long)]
@@ -52,16 +54,16 @@ pub struct Cli {
     #[arg(long)]
     dry_run: bool,
     /// Why, for those who meet it later: one line
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["all", "unpin", "prune", "prefix"])]
+    #[arg(long, value_name = "TEXT")]
     why: Option<OsString>,
     /// Publish, go to or pin a version that was marked bad
-    #[arg(long, conflicts_with_all = ["unpin", "prune"])]
+    #[arg(long)]
     force: bool,
     /// Delete old versions when an upgrade has ended, but for N besides those that are announced, were before, or are reported
     #[arg(long, value_name = "N")]
     keep: Option<OsString>,
     /// Show what every member of APPNAME, or of each model, does about the announced version; exit 0 only when all converged
-    #[arg(long, conflicts_with_all = ["command", "prefix", "so_name", "keep", "wait", "why", "force"])]
+    #[arg(long)]
     status: bool,
     /// Show what happened to APPNAME, and who did it: a line for each event
     #[arg(long)]
@@ -76,23 +78,8 @@ pub struct Cli {
     #[arg(long, value_name = "SECONDS", requires = "watch")]
     timeout: Option<OsString>,
     /// Say why a member did or did not take the announced version
-    #[arg(long, num_args = 2, value_names = ["MODEL", "MEMBER"],
-          conflicts_with_all = ["command", "status", "model", "prefix", "so_name", "keep", "wait", "why", "force"])]
+    #[arg(long, num_args = 2, value_names = ["MODEL", "MEMBER"], conflicts_with = "model")]
     explain: Option<Vec<OsString>>,
-    #[command(flatten)]
-    steer: SteerOptions,
-    /// Work on so many models at once, each model's log lines in one piece; a large one delays neither the others nor their next tick
-    #[arg(long, value_name = "N", requires = "all", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
-    jobs: u8,
-    #[command(flatten)]
-    wait: WaitOption,
-}
-
-/// An operator's hand in the rollout of APPNAME.
-#[derive(Debug, clap::Args)]
-#[group(id = "steer", multiple = false,
-        conflicts_with_all = ["command", "prefix", "so_name", "keep", "force", "status", "explain"])]
-struct SteerOptions {
     /// Let nobody else take the version of APPNAME that is rolled out, until --resume
     #[arg(long)]
     pause: bool,
@@ -105,18 +92,11 @@ struct SteerOptions {
     /// End the upgrade of APPNAME that is in flight; whoever does not have it stays as it is
     #[arg(long)]
     abort: bool,
-}
-
-impl SteerOptions {
-    fn verb(&self) -> Option<Steer> {
-        let options = [
-            (self.pause, Steer::Pause),
-            (self.resume, Steer::Resume),
-            (self.promote, Steer::Promote),
-            (self.abort, Steer::Abort),
-        ];
-        options.into_iter().find_map(|(is_asked_for, verb)| is_asked_for.then_some(verb))
-    }
+    /// Work on so many models at once, each model's log lines in one piece; a large one delays neither the others nor their next tick
+    #[arg(long, value_name = "N", requires = "all", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
+    jobs: u8,
+    #[command(flatten)]
+    wait: WaitOption,
 }
 
 /// One model as a registry line or the command line names it.
@@ -250,75 +230,148 @@ impl Target {
     }
 }
 
-impl Cli {
-    /// What is to be done, and how.
-    pub fn request(self) -> Result<(Request, Manner)> {
-        let keep = self.keep.map(|number| Keep::parse(number.as_bytes()).map_err(|e| e.context("--keep")));
-        let jobs = usize::from(self.jobs);
-        let manner = Manner { wait: self.wait, keep: keep.transpose()?, is_forced: self.force, jobs };
-        // clap would not complain: what conflicts with a command lets an option off requiring that.
-        if !self.status && (self.watch || (self.json && !self.history)) {
-            return Err(Error::usage(
-                "--watch belongs to --status, --json to --status or --history; see dispatch --help",
-            ));
-        }
-        if (self.to.is_some() && !self.rollback) || (self.dry_run && !self.prune) {
-            return Err(Error::usage(
-                "--to belongs to --rollback, and --dry-run to --prune; see dispatch --help",
-            ));
-        }
-        if let Some([model, member]) = self.explain.as_deref() {
-            let (model, member) = (ModelName::parse(model.as_bytes())?, Address::parse(member.as_bytes())?);
-            return Ok((Request::Explain(model, member), manner));
-        }
-        let version =
-            |text: Option<OsString>| text.map(|text| Version::of_directory(text.as_bytes())).transpose();
-        let (to, pin) = (version(self.to)?, version(self.pin)?);
-        let aim = match (self.rollback, to, pin) {
-            (true, Some(to), _) => Some(Aim::BackTo(to)),
-            (true, None, _) => Some(Aim::Back),
-            (false, _, pin) => pin.map(Aim::Pin),
-        };
-        let why = Reason::parse(self.why.unwrap_or_default().as_bytes())?;
-        let request = match (self.model, aim, self.prefix, self.so_name) {
-            _ if self.all.is_some() => Request::All(self.all.flatten()),
-            (Some(model), None, None, None) if self.steer.verb().is_some() => {
-                let verb = self.steer.verb().unwrap_or(Steer::Pause);
-                Request::Steer(ModelName::parse(model.as_bytes())?, verb, why.as_str().to_owned())
-            }
-            (model, ..) if self.status => Request::Status(StatusRequest {
-                model: model.map(|model| ModelName::parse(model.as_bytes())).transpose()?,
-                shape: if self.json { Shape::Json } else { Shape::Table },
-                watch: watch(self.watch, self.timeout)?,
-            }),
-            (Some(model), None, Some(prefix), Some(so_name)) => {
-                Request::One(Target::parse(model.as_bytes(), prefix.as_bytes(), so_name.as_bytes())?)
-            }
-            (model, None, None, None) if self.prune => {
-                let model = model.map(|model| ModelName::parse(model.as_bytes())).transpose()?;
-                Request::Prune(model, if self.dry_run { Extent::Said } else { Extent::Done })
-            }
-            (Some(model), None, None, None) if self.history => {
-                let shape = if self.json { Shape::Json } else { Shape::Table };
-                Request::History(ModelName::parse(model.as_bytes())?, shape)
-            }
-            (Some(model), None, None, None) if self.unpin => {
-                Request::Unpin(ModelName::parse(model.as_bytes())?)
-            }
-            (Some(model), Some(aim), None, None) => {
-                let model = ModelName::parse(model.as_bytes())?;
-                Request::Rollback(Rollback { model, aim, why, is_forced: self.force })
-            }
-            _ => return Err(Error::usage("APPNAME, PREFIXPATH and SONAME are needed; see dispatch --help")),
-        };
-        Ok((request, manner))
-    }
-}
+/// Makes a command's request.
+type Make = fn(&Cli) -> Result<Request>;
 
-fn watch(is_asked_for: bool, limit: Option<OsString>) -> Result<Watch> {
-    let limit = limit.map(|limit| Seconds::parse(limit.as_bytes()).map_err(|e| e.context("--timeout")));
-    let limit = limit.transpose()?;
-    Ok(if is_asked_for { Watch::UntilConverged(limit) } else { Watch::Once })
+impl Cli {
+    /// What is to be done, and how. Each command has a function, which says what options it takes.
+    pub fn request(self) -> Result<(Request, Manner)> {
+        // clap sees to it that there are not two.
+        let commands: [(bool, Make); 12] = [
+            (self.all.is_some(), Cli::all),
+            (self.rollback, Cli::rollback),
+            (self.pin.is_some(), Cli::pin),
+            (self.unpin, Cli::unpin),
+            (self.prune, Cli::prune),
+            (self.history, Cli::history),
+            (self.status, Cli::status),
+            (self.explain.is_some(), Cli::explain),
+            (self.pause, |cli| cli.steer("--pause", Steer::Pause)),
+            (self.resume, |cli| cli.steer("--resume", Steer::Resume)),
+            (self.promote, |cli| cli.steer("--promote", Steer::Promote)),
+            (self.abort, |cli| cli.steer("--abort", Steer::Abort)),
+        ];
+        let asked_for = commands.into_iter().find(|(is_asked_for, _)| *is_asked_for);
+        let make = asked_for.map_or(Cli::tick as Make, |(_, make)| make);
+        Ok((make(&self)?, self.manner()?))
+    }
+
+    fn tick(&self) -> Result<Request> {
+        self.takes("a tick", &["--force", "--keep", "--wait"])?;
+        match (&self.model, &self.prefix, &self.so_name) {
+            (Some(model), Some(prefix), Some(so_name)) => {
+                let target = Target::parse(model.as_bytes(), prefix.as_bytes(), so_name.as_bytes())?;
+                Ok(Request::One(target))
+            }
+            _ => Err(Error::usage("APPNAME, PREFIXPATH and SONAME are needed; see dispatch --help")),
+        }
+    }
+
+    fn all(&self) -> Result<Request> {
+        self.takes("--all", &["--keep", "--wait"])?;
+        Ok(Request::All(self.all.clone().flatten()))
+    }
+
+    fn rollback(&self) -> Result<Request> {
+        self.takes("--rollback", &["--to", "--why", "--force", "--keep", "--wait"])?;
+        let to = self.to.as_ref().map(|to| Version::of_directory(to.as_bytes())).transpose()?;
+        self.announce_again(to.map_or(Aim::Back, Aim::BackTo))
+    }
+
+    fn pin(&self) -> Result<Request> {
+        self.takes("--pin", &["--why", "--force", "--keep", "--wait"])?;
+        let version = self.pin.as_ref().map_or(b"".as_slice(), |version| version.as_bytes());
+        self.announce_again(Aim::Pin(Version::of_directory(version)?))
+    }
+
+    fn announce_again(&self, aim: Aim) -> Result<Request> {
+        let (model, why) = (self.model()?, self.why()?);
+        Ok(Request::Rollback(Rollback { model, aim, why, is_forced: self.force }))
+    }
+
+    fn unpin(&self) -> Result<Request> {
+        self.takes("--unpin", &["--keep", "--wait"])?;
+        self.model().map(Request::Unpin)
+    }
+
+    fn prune(&self) -> Result<Request> {
+        self.takes("--prune", &["--dry-run", "--keep", "--wait"])?;
+        Ok(Request::Prune(self.model_if_any()?, self.extent()))
+    }
+
+    fn history(&self) -> Result<Request> {
+        self.takes("--history", &["--json", "--why", "--force", "--keep", "--wait"])?;
+        Ok(Request::History(self.model()?, self.shape()))
+    }
+
+    fn status(&self) -> Result<Request> {
+        self.takes("--status", &["--json", "--watch"])?;
+        let limit = self.timeout.as_ref().map(|limit| Seconds::parse(limit.as_bytes()));
+        let limit = limit.transpose().map_err(|e| e.context("--timeout"))?;
+        let watch = if self.watch { Watch::UntilConverged(limit) } else { Watch::Once };
+        Ok(Request::Status(StatusRequest { model: self.model_if_any()?, shape: self.shape(), watch }))
+    }
+
+    fn explain(&self) -> Result<Request> {
+        self.takes("--explain", &[])?;
+        match self.explain.as_deref() {
+            Some([model, member]) => {
+                let (model, member) =
+                    (ModelName::parse(model.as_bytes())?, Address::parse(member.as_bytes())?);
+                Ok(Request::Explain(model, member))
+            }
+            _ => Err(Error::usage("MODEL and MEMBER are needed; see dispatch --help")),
+        }
+    }
+
+    fn steer(&self, command: &str, verb: Steer) -> Result<Request> {
+        self.takes(command, &["--why", "--wait"])?;
+        Ok(Request::Steer(self.model()?, verb, self.why()?.as_str().to_owned()))
+    }
+
+    /// Fails (exit 2) at the first option that a command does not take; some take one without effect, as ever. That --jobs
+    /// needs --all and --timeout needs --watch, clap knows.
+    fn takes(&self, command: &str, taken: &[&str]) -> Result<()> {
+        let given = [
+            ("--to", self.to.is_some()),
+            ("--dry-run", self.dry_run),
+            ("--why", self.why.is_some()),
+            ("--force", self.force),
+            ("--keep", self.keep.is_some()),
+            ("--json", self.json),
+            ("--watch", self.watch),
+            ("--wait", self.wait.wait.is_some()),
+        ];
+        let stray = given.into_iter().find(|(option, is_given)| *is_given && !taken.contains(option));
+        let Some((stray, _)) = stray else { return Ok(()) };
+        Err(Error::usage(format!("{command} does not take {stray}; see dispatch --help")))
+    }
+
+    fn manner(&self) -> Result<Manner> {
+        let keep = self.keep.as_ref().map(|number| Keep::parse(number.as_bytes()));
+        let keep = keep.transpose().map_err(|e| e.context("--keep"))?;
+        Ok(Manner { wait: self.wait, keep, is_forced: self.force, jobs: usize::from(self.jobs) })
+    }
+
+    fn extent(&self) -> Extent {
+        if self.dry_run { Extent::Said } else { Extent::Done }
+    }
+
+    fn shape(&self) -> Shape {
+        if self.json { Shape::Json } else { Shape::Table }
+    }
+
+    fn why(&self) -> Result<Reason> {
+        Reason::parse(self.why.as_ref().map_or(b"", |why| why.as_bytes()))
+    }
+
+    fn model_if_any(&self) -> Result<Option<ModelName>> {
+        self.model.as_ref().map(|model| ModelName::parse(model.as_bytes())).transpose()
+    }
+
+    fn model(&self) -> Result<ModelName> {
+        self.model_if_any()?.ok_or_else(|| Error::usage("APPNAME is needed; see dispatch --help"))
+    }
 }
 
 #[cfg(test)]
@@ -451,15 +504,33 @@ mod tests {
             &["--rollback", "m", "--unpin"],
             &["--to", "20180413192258", "m"],
             &["--pin", "m"],
+            &["--rollback", "m", "--dry-run"],
+            &["--status", "--dry-run"],
             &["m", "/w", "m.so", "--dry-run"],
+            &["--all", "--dry-run"],
             &["m", "/w", "m.so", "--to", "20180413192258"],
             &["--rollback", "m", "--status"],
             &["--prune", "--pause", "m"],
-            &["--all", "--dry-run"],
             &["--unpin", "m", "--force"],
             &["m", "/w", "m.so", "--why", "w"],
         ] {
             assert_eq!(request(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_option_that_a_command_does_not_take_is_named() {
+        let refused = |arguments: &[&str]| {
+            let cli = Cli::try_parse_from(["dispatch"].iter().chain(arguments)).unwrap();
+            cli.request().unwrap_err().to_string()
+        };
+        for (arguments, what) in [
+            (&["--unpin", "m", "--dry-run"][..], "--unpin does not take --dry-run"),
+            (&["--pause", "m", "--keep", "3"], "--pause does not take --keep"),
+            (&["m", "/w", "m.so", "--to", "x"], "a tick does not take --to"),
+            (&["--rollback"], "APPNAME is needed"),
+        ] {
+            assert_eq!(refused(arguments), format!("{what}; see dispatch --help"));
         }
     }
 }
