@@ -15,7 +15,7 @@ use crate::harness::{Sandbox, Side, Tool, World};
 use crate::shells::cases;
 
 /// What a diff makes of a text, by its one hunk.
-fn patched(old: &[u8], diff: &[Vec<u8>]) -> Vec<u8> {
+pub fn patched(old: &[u8], diff: &[Vec<u8>]) -> Vec<u8> {
     let [_, _, place, hunk @ ..] = diff else { return old.to_vec() };
     let place = String::from_utf8(place.clone()).unwrap();
     let numbers: Vec<usize> = place.split([' ', ',', '-', '+', '@']).filter_map(|n| n.parse().ok()).collect();

@@ -49,6 +49,7 @@ mod shells;
 mod spread;
 mod status;
 mod steering;
+mod tick_dry_run;
 mod toggle;
 mod toggle_fleet;
 mod toggle_include;

@@ -78,6 +78,25 @@ impl Lock {
     }
 }
 
+/// Fails as [`Lock::take`] does without a wait (exit 75 while another run holds the lock), and changes nothing: the file is
+/// neither created nor written. The kernel tells only whoever tries, so the lock is taken for an instant, and shared: those
+/// who look do not meet each other.
+pub fn check_free(path: &Path) -> Result<()> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        opened => opened.map_err(|e| files::not_followed("open the lock", path, &e))?,
+    };
+    if !file.metadata().map_err(|e| Error::io("open the lock", path, &e))?.is_file() {
+        return Err(files::not_regular(path));
+    }
+    match FileExt::try_lock_shared(&file) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Err(Error::locked(held_by(&mut file, path))),
+        Err(e) => Err(Error::io("lock", path, &e)),
+    }
+}
+
 fn held_by(file: &mut File, path: &Path) -> String {
     let mut owner = String::new();
     let _ = file.take(200).read_to_string(&mut owner);

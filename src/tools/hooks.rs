@@ -56,14 +56,17 @@ pub struct Told<'a> {
     pub error: &'a str,
 }
 
+/// The program of a hook; `None` where the site has none.
+pub fn program(directory: &Path, hook: Hook) -> Result<Option<PathBuf>> {
+    let program = directory.join(hook.name());
+    Ok(files::facts(&program)?.map(|_| program))
+}
+
 /// Runs a hook of a directory, if it is there.
 ///
 /// Fails when it is no executable file, ends with another status than 0, or is still running after 30 s.
 pub fn run(directory: &Path, hook: Hook, told: &Told) -> Result<()> {
-    let program = directory.join(hook.name());
-    if files::facts(&program)?.is_none() {
-        return Ok(());
-    }
+    let Some(program) = program(directory, hook)? else { return Ok(()) };
     let environment: [(OsString, OsString); 4] = [
         ("ROLLOUT_MODEL".into(), told.model.to_string().into()),
         ("ROLLOUT_VERSION".into(), told.version.to_string().into()),

@@ -19,14 +19,21 @@ struct Due {
     edited: Vec<(PathBuf, Vec<u8>)>,
 }
 
-/// Admits again whose denial is over; what was done is said. Nothing is written, and no lock is taken, while nothing is due.
+/// Admits again whose denial is over; what was done is said. Nothing is written, and no lock is taken, while nothing is due, or
+/// where it is only shown.
 ///
 /// Fails when the configuration cannot be judged or written, and where a denial has to stay.
-pub fn due_denials() -> Result<()> {
+pub fn due_denials(mode: Mode) -> Result<()> {
     let file = environment::rsyncd_conf();
     let seen = due(&file)?;
     if seen.lifted.is_empty() {
         return Ok(());
+    }
+    if mode == Mode::Show {
+        seen.edited.iter().try_for_each(|(path, bytes)| edit::show(path, bytes))?;
+        let stays =
+            seen.lifted.into_iter().filter(|lifted| lifted.stays).map(|lifted| said(lifted).map(drop));
+        return stays.fold(Ok(()), Result::and);
     }
     let others = seen.edited.iter().map(|(path, _)| path).filter(|path| **path != file);
     let mut locks = Vec::new();

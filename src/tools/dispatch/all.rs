@@ -19,7 +19,7 @@ use crate::tools::dispatch::cli::{Manner, Target};
 use crate::tools::dispatch::jobs::{Done, Jobs, Line, Stanza};
 
 /// The largest registry that is read, in bytes: a stanza has about 400.
-const REGISTRY_LIMIT: u64 = 64 << 20;
+pub const REGISTRY_LIMIT: u64 = 64 << 20;
 
 /// How many lines that cannot be read are named; the others are counted.
 const NAMED: usize = 20;

@@ -50,7 +50,7 @@ pub struct Cli {
     /// Delete now what --keep N, or keep=N in the member list, allows: of APPNAME, otherwise of every model
     #[arg(long)]
     prune: bool,
-    /// With --prune: say what would be deleted, and how many bytes
+    /// Say what the next tick would do, of APPNAME or with --all, or what --prune would delete, and do nothing
     #[arg(long)]
     dry_run: bool,
     /// Why, for those who meet it later: one line
@@ -113,10 +113,10 @@ pub struct Target {
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request {
-    /// One model.
-    One(Target),
-    /// Every model of a registry; `None` is the monitor's own.
-    All(Option<PathBuf>),
+    /// One model's tick.
+    One(Target, Extent),
+    /// That of every model of a registry; `None` is the monitor's own.
+    All(Option<PathBuf>, Extent),
     /// An operator's hand in a model's rollout, and why.
     Steer(ModelName, Steer, String),
     /// What the members do about the announced version.
@@ -257,19 +257,19 @@ impl Cli {
     }
 
     fn tick(&self) -> Result<Request> {
-        self.takes("a tick", &["--force", "--keep", "--wait"])?;
+        self.takes("a tick", &["--dry-run", "--force", "--keep", "--wait"])?;
         match (&self.model, &self.prefix, &self.so_name) {
             (Some(model), Some(prefix), Some(so_name)) => {
                 let target = Target::parse(model.as_bytes(), prefix.as_bytes(), so_name.as_bytes())?;
-                Ok(Request::One(target))
+                Ok(Request::One(target, self.extent()))
             }
             _ => Err(Error::usage("APPNAME, PREFIXPATH and SONAME are needed; see dispatch --help")),
         }
     }
 
     fn all(&self) -> Result<Request> {
-        self.takes("--all", &["--keep", "--wait"])?;
-        Ok(Request::All(self.all.clone().flatten()))
+        self.takes("--all", &["--dry-run", "--keep", "--wait"])?;
+        Ok(Request::All(self.all.clone().flatten(), self.extent()))
     }
 
     fn rollback(&self) -> Result<Request> {
@@ -398,9 +398,12 @@ mod tests {
     #[test]
     fn the_three_arguments_of_the_script_are_one_target() {
         let target = Target::parse(b"m", b"/w/plugin/m", b"m.so").unwrap();
-        assert_eq!(request(&["m", "/w/plugin/m", "m.so"]), Some(Request::One(target)));
-        assert_eq!(request(&["--all"]), Some(Request::All(None)));
-        assert_eq!(request(&["--all", "r.sh"]), Some(Request::All(Some("r.sh".into()))));
+        let tick = |extent| Some(Request::One(target.clone(), extent));
+        assert_eq!(request(&["m", "/w/plugin/m", "m.so"]), tick(Extent::Done));
+        assert_eq!(request(&["m", "/w/plugin/m", "m.so", "--dry-run"]), tick(Extent::Said));
+        assert_eq!(request(&["--all"]), Some(Request::All(None, Extent::Done)));
+        assert_eq!(request(&["--all", "r.sh"]), Some(Request::All(Some("r.sh".into()), Extent::Done)));
+        assert_eq!(request(&["--all", "--dry-run"]), Some(Request::All(None, Extent::Said)));
     }
 
     #[test]
@@ -506,8 +509,6 @@ mod tests {
             &["--pin", "m"],
             &["--rollback", "m", "--dry-run"],
             &["--status", "--dry-run"],
-            &["m", "/w", "m.so", "--dry-run"],
-            &["--all", "--dry-run"],
             &["m", "/w", "m.so", "--to", "20180413192258"],
             &["--rollback", "m", "--status"],
             &["--prune", "--pause", "m"],

@@ -4,7 +4,7 @@
 //! `plugin/VERSION/`, `config_*/service.conf`, `status` and, as dot files, its lock and journal; removes `success` and
 //! `status` when every member confirmed, or after 20 minutes, and old versions where that is asked for. Takes denials whose end
 //! has come (`autoupdate-toggle disable --until`) out of rsyncd.conf. `--rollback` and `--pin` announce an older version again;
-//! what they write down beside it holds the next ticks. `--status` and `--explain` only read. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong
+//! what they write down beside it holds the next ticks. `--status`, `--explain` and `--dry-run` only read. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong
 //! usage or bad input file, 75 another run holds the lock.
 
 use std::process::ExitCode;
@@ -15,6 +15,7 @@ use crate::layout::Monitor;
 use crate::machine::locks::{Lock, Wait};
 use crate::machine::{environment, files, terminal};
 use crate::names::ModelName;
+use crate::tools::edit::Mode;
 use crate::tools::lift;
 
 mod all;
@@ -23,6 +24,7 @@ mod ask;
 mod batches;
 mod cli;
 mod decide;
+mod dry_run;
 mod fleet;
 mod history;
 mod jobs;
@@ -38,7 +40,7 @@ mod status;
 mod success;
 
 use apply::Say;
-use cli::{Cli, Manner, Request, Target};
+use cli::{Cli, Extent, Manner, Request, Target};
 use decide::steer::{self, Operator, Steer};
 use decide::{Action, Plan, check, update};
 use observe::Site;
@@ -66,9 +68,11 @@ fn run(cli: Cli) -> Result<()> {
             check_mounted(&monitor)?;
             status::explain(&monitor, &model, &member)
         }
-        Request::One(target) => {
+        Request::One(target, Extent::Said) => dry_run::one(&monitor, &target, manner),
+        Request::All(registry, Extent::Said) => dry_run::all(&monitor, registry, manner),
+        Request::One(target, Extent::Done) => {
             check_mounted(&monitor)?;
-            let lifted = lift::due_denials();
+            let lifted = lift::due_denials(Mode::Write);
             let ticked = tick(&monitor, &target, manner, &mut apply::aloud).and(lifted);
             // dispatchserver.sh sends the output to its log, and cron throws standard error away.
             if let Err(error) = &ticked
@@ -81,8 +85,8 @@ fn run(cli: Cli) -> Result<()> {
         Request::Rollback(request) => rollback::run(&monitor, &request, manner),
         Request::Prune(model, extent) => prune::run(&monitor, model.as_ref(), extent, manner),
         Request::Unpin(model) => rollback::unpin(&monitor, &model, manner),
-        Request::All(registry) => {
-            let lifted = lift::due_denials();
+        Request::All(registry, Extent::Done) => {
+            let lifted = lift::due_denials(Mode::Write);
             all::run(&monitor, registry, manner).and(lifted)
         }
         Request::Steer(model, verb, why) => steered(&monitor, &model, verb, why, manner),
@@ -163,12 +167,18 @@ fn roll_back(why: &str, plan: &Plan, site: &Site, say: Say) -> Result<()> {
         let told = plan.commit.iter().filter(|action| matches!(action, Action::OnFailure(..)));
         let commit = told.cloned().collect();
         apply::apply(&Plan { commit, ..Plan::default() }, site, &[], say)?;
-        return Err(Error::failed(format!("{}: rolled back: {why}", site.model)));
+        return Err(rolled_back(why, site));
     };
     let ended = apply::apply(plan, site, &[], say);
-    ended
-        .map(drop)
-        .map_err(|e| Error::with_exit(e.exit, format!("{e}; nor could it be rolled back: {problem}")))
+    ended.map(drop).map_err(|error| not_rolled_back(&error, &problem))
+}
+
+fn rolled_back(why: &str, site: &Site) -> Error {
+    Error::failed(format!("{}: rolled back: {why}", site.model))
+}
+
+fn not_rolled_back(error: &Error, problem: &Error) -> Error {
+    Error::with_exit(error.exit, format!("{error}; nor could it be rolled back: {problem}"))
 }
 
 fn check_registered(site: &Site) -> Result<()> {

@@ -16,9 +16,10 @@ use crate::names::{Address, ModelName};
 use crate::retention::Keep;
 use crate::time::Seconds;
 use crate::tools::dispatch::cli::Target;
-use crate::tools::dispatch::decide::verdict::MemberFacts;
+use crate::tools::dispatch::decide::forecast::InFlight;
+use crate::tools::dispatch::decide::verdict::{Hindrance, MemberFacts};
 use crate::tools::dispatch::decide::{
-    self, CheckFacts, Configuration, ConfirmedBatch, MemberList, Members, Published, RetentionFacts,
+    self, Action, CheckFacts, Configuration, ConfirmedBatch, MemberList, Members, Published, RetentionFacts,
     RolloutFacts, Status, Success, UpdateFacts, UploadFacts, UploadManifest, check, update,
 };
 use crate::tools::dispatch::fleet::{self, Fleet};
@@ -209,25 +210,36 @@ impl<'a> Site<'a> {
 
     /// The facts of fCheckVersion.
     pub fn check_facts(&self, keep: Option<Keep>) -> Result<CheckFacts> {
-        self.facts_of_members(keep, check::asks_members)
+        self.check_facts_after(&[], keep)
+    }
+
+    /// The same as if these actions had been done just now.
+    pub fn check_facts_after(&self, done: &[Action], keep: Option<Keep>) -> Result<CheckFacts> {
+        self.facts_of_members(done, keep, check::asks_members)
     }
 
     /// The same for an operator's command: the members are asked whether or not an upgrade is in flight.
     pub fn steering_facts(&self) -> Result<CheckFacts> {
-        self.facts_of_members(None, |_, _| true)
+        self.facts_of_members(&[], None, |_, _| true)
     }
 
     fn facts_of_members(
         &self,
+        done: &[Action],
         keep: Option<Keep>,
         asks: fn(Option<&Status>, Option<&Journal>) -> bool,
     ) -> Result<CheckFacts> {
-        let (status, success, journal) = (self.status()?, self.success()?, self.journal()?);
-        let configurations = self.configurations()?;
+        let in_flight = InFlight {
+            status: self.status()?,
+            success: self.success()?,
+            journal: self.journal()?,
+            configurations: self.configurations()?,
+        };
+        let InFlight { status, success, journal, configurations } = in_flight.after(done);
         let announced = decide::first_announced(&configurations).map(<[u8]>::to_vec);
         let (mut members, mut retention, mut rollout) = (Members::Unknown, None, RolloutFacts::default());
         if asks(status.as_ref(), journal.as_ref()) {
-            rollout = self.rollout_facts()?;
+            rollout = self.rollout_facts()?.after(done);
             match self.list() {
                 MemberList::Known(fleet) if !fleet.members.is_empty() => {
                     (members, rollout.failed) = self.members(&fleet, announced.as_deref());
@@ -345,13 +357,20 @@ impl<'a> Site<'a> {
 
     /// The member list without those that are to keep what they serve: nobody waits for them, and no batch counts them.
     fn list_without_held(&self) -> Result<MemberList> {
-        let mut list = self.list();
+        self.list_and_held().map(|(list, _)| list)
+    }
+
+    /// The same, and those that are left out of it, with the reason.
+    pub fn list_and_held(&self) -> Result<(MemberList, Vec<(Address, Hindrance)>)> {
+        let (mut list, mut held) = (self.list(), Vec::new());
         if let MemberList::Known(fleet) = &mut list {
             let denials = Denials::read();
             let hindrances = Hindrances::read(&self.service, &denials)?;
-            fleet.members.retain(|member| hindrances.of(member).is_none());
+            let hindrance = |member: &Address| Some((member.clone(), hindrances.of(member)?));
+            held = fleet.members.iter().filter_map(hindrance).collect();
+            fleet.members.retain(|member| held.iter().all(|(known, _)| known != member));
         }
-        Ok(list)
+        Ok((list, held))
     }
 
     /// The member list.

@@ -63,7 +63,7 @@ pub fn stage(
 
 /// The newest of the other versions, and which of its files are in this one, too, by the manifests of both. A file is never
 /// shared with the upload, which the next push writes to.
-fn earlier(version: &Version, expected: &Manifest, site: &Site) -> Option<Earlier> {
+pub fn earlier(version: &Version, expected: &Manifest, site: &Site) -> Option<Earlier> {
     let present = versions::in_directory(&site.service.versions()).ok()?;
     let newest = present.into_iter().filter(|other| other != version).max()?;
     let published = files::read_without_following(&site.service.manifest(&newest), MANIFEST_LIMIT).ok()??;
@@ -86,13 +86,7 @@ pub fn seal_in_place(version: &Version, expected: Option<&Manifest>, site: &Site
 
 /// Checks what a version holds, and writes that down for the members.
 fn seal(version: &Version, files: Files, expected: Option<&Manifest>, site: &Site) -> Result<()> {
-    if let Some(mismatch) = expected.and_then(|manifest| manifest.first_mismatch(&files, More::Allowed)) {
-        return Err(Error::failed(format!(
-            "{}: {}, so nothing was published; let the push end, or push again",
-            site.upload.manifest().display(),
-            mismatch.text()
-        )));
-    }
+    check_pushed(&files, expected, site)?;
     let path = site.service.manifest(version);
     files::create_directories(&site.service.manifests())?;
     site.check_within()?;
@@ -101,6 +95,17 @@ fn seal(version: &Version, files: Files, expected: Option<&Manifest>, site: &Sit
     let manifest = Manifest { version: version.clone(), files };
     files::replace_atomically(&path, &manifest.render())?;
     files::set_mode(&path, 0o644)
+}
+
+/// Fails where files are not what the manifest of their push says.
+pub fn check_pushed(files: &Files, expected: Option<&Manifest>, site: &Site) -> Result<()> {
+    let mismatch = expected.and_then(|manifest| manifest.first_mismatch(files, More::Allowed));
+    let Some(mismatch) = mismatch else { return Ok(()) };
+    Err(Error::failed(format!(
+        "{}: {}, so nothing was published; let the push end, or push again",
+        site.upload.manifest().display(),
+        mismatch.text()
+    )))
 }
 
 fn is_success(entry: &Entry) -> bool {

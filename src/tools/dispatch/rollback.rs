@@ -35,15 +35,23 @@ pub fn run(monitor: &Monitor, request: &Rollback, manner: Manner) -> Result<()> 
 
 /// Goes back because a rollout took too long; the lock is held.
 pub fn because(why: &str, site: &Site, say: Say) -> Result<()> {
+    announce_again(site, &request_because(why, site)?, say)
+}
+
+/// What that would do.
+pub fn plan_because(why: &str, site: &Site) -> Result<Plan> {
+    planned(site, &request_because(why, site)?)
+}
+
+fn request_because(why: &str, site: &Site) -> Result<Rollback> {
     /// In characters: a reason may have 1000 bytes.
     const LONGEST: usize = 240;
     let why: String = one_line(why).chars().take(LONGEST).collect();
     let why = Reason::parse(why.as_bytes())?;
-    let request = Rollback { model: site.model.clone(), aim: Aim::Back, why, is_forced: false };
-    announce_again(site, &request, say)
+    Ok(Rollback { model: site.model.clone(), aim: Aim::Back, why, is_forced: false })
 }
 
-fn announce_again(site: &Site, request: &Rollback, say: Say) -> Result<()> {
+fn planned(site: &Site, request: &Rollback) -> Result<Plan> {
     let facts = site.rollback_facts()?;
     let candidates = rollback::candidates(&facts, request)?;
     let target = announced_target(&request.model, &facts.configurations)?;
@@ -55,7 +63,11 @@ fn announce_again(site: &Site, request: &Rollback, say: Say) -> Result<()> {
         at: now,
         why: request.why.clone(),
     };
-    let plan = rollback::plan(&facts, request, &target, &to, mark)?;
+    rollback::plan(&facts, request, &target, &to, mark)
+}
+
+fn announce_again(site: &Site, request: &Rollback, say: Say) -> Result<()> {
+    let plan = planned(site, request)?;
     // What a script published has no manifest by which the same content could be refused. Without it the rollback goes on.
     let sealed = bad_version_of(&plan).map_or(Ok(()), |bad| seal(bad, site));
     match apply::apply(&plan, site, &[], say)? {

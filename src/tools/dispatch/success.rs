@@ -1,6 +1,6 @@
 //! `success`: removed when its upgrade has ended, put back when it is another one's.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::machine::files;
 use crate::tools::dispatch::observe::Site;
@@ -25,6 +25,19 @@ pub fn settle_removal(dispatched: Option<Identity>, site: &Site) -> Result<()> {
         files::link_unless_exists(&aside, &site.upload.success())?;
     }
     files::remove_if_exists(&aside)
+}
+
+/// Fails where a run died between the two steps of a removal, so that what a tick finds is another thing than what is there.
+pub fn check_settled(dispatched: Option<Identity>, site: &Site) -> Result<()> {
+    let aside = site.upload.success_being_removed();
+    let would_come_back = files::facts(&aside)?.is_some_and(|facts| dispatched != Some(facts.identity));
+    if !would_come_back || files::facts(&site.upload.success())?.is_some() {
+        return Ok(());
+    }
+    let (model, aside) = (site.model, aside.display());
+    Err(Error::failed(format!(
+        "{model}: a run died over {aside}, which the next tick makes success again; look once more after that"
+    )))
 }
 
 /// Puts back a `success` that a script's check has removed, unless another one is there.

@@ -19,6 +19,8 @@ use crate::version::Version;
 
 pub mod batches;
 pub mod check;
+pub mod dry_run;
+pub mod forecast;
 pub mod retention;
 pub mod rollback;
 pub mod status;

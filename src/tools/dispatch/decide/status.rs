@@ -320,7 +320,8 @@ fn member_status(
     }
 }
 
-fn held_by(hindrance: &Hindrance) -> HeldBy {
+/// Who holds a member.
+pub fn held_by(hindrance: &Hindrance) -> HeldBy {
     match hindrance {
         Hindrance::Hold(hold) => HeldBy {
             kind: "hold",
