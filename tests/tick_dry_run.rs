@@ -330,6 +330,18 @@ const CASES: &[Case] = &[
         &[],
         0,
         &[
+            "mblog_yellow: would end the upgrade to 20180413192258\nwould say: put success of 20180413192258 back",
+        ],
+    ),
+    (
+        |world| {
+            died_publishing(world);
+            world.write(world.service("status"), V);
+            world.write(world.upload("data/feature.conf"), "of the next push");
+        },
+        &[],
+        0,
+        &[
             "mblog_yellow: would end the upgrade to 20180413192258\n",
             "would say: gave up publishing 20180413192258",
         ],

@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn who_is_let_in_is_as_the_actions_say() {
-        let admitted = Admitted { version: version("20180109"), members: Vec::new() };
+        let admitted = Admitted { version: version("20180109"), members: Vec::new(), withdrawn: None };
         let confirmed = (ConfirmedBatch { version: version("20180109"), admitted: 1 }, Seconds(3));
         let before = RolloutFacts { confirmed: Some(confirmed), ..RolloutFacts::default() };
         let after = before.after(&[Action::Admit(admitted.clone())]);
