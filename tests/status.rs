@@ -2,7 +2,8 @@
 //! open the model's library and are asked over RPC, the real rsync daemon, new pollers and a legacy one.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -15,10 +16,10 @@ use crate::harness::outcome::shown;
 use crate::harness::parts::need;
 use crate::harness::rsyncd::quiet_port;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF, announced};
-use crate::harness::{Outcome, Sandbox, Side, Tool, World};
+use crate::harness::{Outcome, Sandbox, Side, Tool, World, wait_until};
 
-const OLD: &str = "20180101000000";
-const V: &str = "20180413192258";
+pub const OLD: &str = "20180101000000";
+pub const V: &str = "20180413192258";
 
 /// What becomes of each member, and what it serves then (`-`: nobody knows).
 const FATES: [(&str, &str, &str); 11] = [
@@ -44,27 +45,32 @@ const DENIED: &str = FATES[7].0;
 const NOT_STARTED: &str = FATES[9].0;
 const OLD_AGAIN: &str = FATES[10].0;
 
-/// The fleet; dropping it ends the services.
-struct Fleet<'a> {
-    world: World<'a>,
+/// A fleet of real services, which are asked; dropping it ends them.
+pub struct Fleet<'a> {
+    pub world: World<'a>,
     port: u16,
+    members: Vec<&'static str>,
 }
 
 impl Fleet<'_> {
     /// Everybody serves OLD, but for one that is new.
     fn new(sandbox: &Sandbox) -> Fleet<'_> {
-        let fleet = Fleet { world: sandbox.world(), port: quiet_port() };
+        Fleet::of(sandbox, FATES.map(|(member, ..)| member).to_vec(), "probe_timeout=1\n")
+    }
+
+    /// Members that serve OLD, a list that says `settings`, and a push of V that waits.
+    pub fn of<'a>(sandbox: &'a Sandbox, members: Vec<&'static str>, settings: &str) -> Fleet<'a> {
+        let fleet = Fleet { world: sandbox.world(), port: quiet_port(), members };
         let world = &fleet.world;
         world.registered();
         world.service_conf("config_1", fleet.conf(OLD));
-        let members: Vec<&str> = FATES.iter().map(|(member, ..)| *member).collect();
-        world.member_list(&members.join(","));
-        world.member_list_says(&format!("probe=rpc probe_timeout=1\nmoduleport={}\n", fleet.port));
+        world.member_list(&fleet.members.join(","));
+        world.member_list_says(&format!("probe=rpc\nmoduleport={}\n{settings}", fleet.port));
         world.write("rsyncd.conf", format!("[datamining_service]\npath = /x\nhosts deny = {DENIED}\n"));
         world.uploaded(&format!("{V}\n"));
-        fleet.compile();
+        fleet.pushed();
         world.write(world.upload("success"), format!("{V}\n"));
-        FATES.iter().for_each(|(member, ..)| fleet.member(member));
+        fleet.members.iter().for_each(|member| fleet.member(member));
         fleet
     }
 
@@ -73,12 +79,8 @@ impl Fleet<'_> {
     }
 
     /// The model of the demo, as it was pushed.
-    fn compile(&self) {
-        let library = self.world.upload(&format!("lib/{LIBRARY}"));
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo/model.c");
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-DRELEASE=\"2\"", "-DBIAS=0", "-o"]).arg(&library).arg(source);
-        assert!(cc.status().expect("cc starts").success());
+    fn pushed(&self) {
+        compile(&self.world.path(self.world.upload(&format!("lib/{LIBRARY}"))));
         self.world.write(self.world.upload("data/weight.txt"), "2\n");
         for file in [format!("lib/{LIBRARY}"), "data/weight.txt".to_owned()] {
             self.world.age(self.world.upload(&file), 3600);
@@ -110,8 +112,10 @@ impl Fleet<'_> {
             _ => format!("sh {} start", service.display()),
         };
         let env_sh = format!("member-{member}/watch/env.sh");
+        // Only this one is waited for in vain.
+        let limit = if member == ROLLED_BACK { 5 } else { 60 };
         let settings = format!(
-            "moduleport={}\nservice_timeout=1\nservice_start='{start}'\nservice_stop='sh {} stop'\n",
+            "moduleport={}\nservice_timeout={limit}\nservice_start='{start}'\nservice_stop='sh {} stop'\n",
             self.port,
             service.display()
         );
@@ -125,9 +129,21 @@ impl Fleet<'_> {
         }
         world.write(workspace.join("bin/etc/service.conf"), self.conf(OLD));
         if member != DEAD {
-            let started = Command::new("sh").arg(&service).arg("start").stdin(Stdio::null()).status();
-            assert!(started.unwrap().success(), "{member}");
+            self.start(member);
         }
+    }
+
+    /// Starts a member's service with the installed service.conf, and waits until it answers.
+    pub fn start(&self, member: &str) {
+        let service = self.world.path(format!("member-{member}/workspace/bin/service.sh"));
+        let started = Command::new("sh").arg(&service).arg("start").stdin(Stdio::null()).status();
+        assert!(started.unwrap().success(), "{member}");
+    }
+
+    /// Kills a member's service, and waits until nobody can connect to it any more.
+    pub fn kill(&self, member: &str) {
+        self.signal(member, Signal::SIGKILL);
+        wait_until("the service is gone", || TcpStream::connect((member, self.port)).is_err());
     }
 
     fn signal(&self, member: &str, signal: Signal) {
@@ -137,19 +153,19 @@ impl Fleet<'_> {
         }
     }
 
-    fn poll(&self, side: Side, member: &str, expected_status: i32) -> Outcome {
+    pub fn poll(&self, side: Side, member: &str, expected_status: i32) -> Outcome {
         let outcome = self.world.poll(side, member);
         assert_eq!(outcome.status, expected_status, "{member}: {}", shown(&outcome));
         outcome
     }
 
-    fn dispatch(&self, arguments: &[&str]) -> Outcome {
+    pub fn dispatch(&self, arguments: &[&str]) -> Outcome {
         let mut command = self.world.command(Tool::Dispatch, Side::BINARY, arguments);
         self.world.finish(command.env("RSYNCD_CONF", self.world.path("rsyncd.conf")))
     }
 
     /// Each member's verdict and version, by the JSON document.
-    fn verdicts(&self) -> (BTreeMap<String, (String, String)>, Value) {
+    pub fn verdicts(&self) -> (BTreeMap<String, (String, String)>, Value) {
         let outcome = self.dispatch(&["--status", MODEL, "--json"]);
         assert_eq!(outcome.stdout.lines().count(), 1, "{}", shown(&outcome));
         let document: Value = serde_json::from_str(&outcome.stdout).unwrap();
@@ -170,12 +186,20 @@ impl Fleet<'_> {
 
 impl Drop for Fleet<'_> {
     fn drop(&mut self) {
-        FATES.iter().for_each(|(member, ..)| self.signal(member, Signal::SIGKILL));
+        self.members.iter().for_each(|member| self.signal(member, Signal::SIGKILL));
     }
 }
 
+/// Compiles the model of the demo.
+pub fn compile(library: &Path) {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo/model.c");
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-DRELEASE=\"2\"", "-DBIAS=0", "-o"]).arg(library).arg(source);
+    assert!(cc.status().expect("cc starts").success());
+}
+
 /// The example beside this test's own directory; `cargo test` builds it, `cargo test --test suite` does not.
-fn model_service() -> PathBuf {
+pub fn model_service() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let program = own.parent().unwrap().parent().unwrap().join("examples/model_service");
     assert!(program.is_file(), "{} is not there; run cargo build --examples", program.display());

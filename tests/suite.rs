@@ -16,6 +16,7 @@ mod demo;
 mod discovery;
 mod dockerrun;
 mod dry_run;
+mod flapping;
 mod golden;
 mod harness;
 mod harness_itself;
