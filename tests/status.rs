@@ -296,6 +296,47 @@ fn every_member_has_the_verdict_that_it_deserves() {
     assert_eq!(fleet.verdicts().0[UNVERIFIED], ("current".to_owned(), V.to_owned()));
 }
 
+/// The service is down while it loads, and its poll waits for it. Neither a status nor a tick takes that for a failure.
+#[test]
+fn a_member_whose_service_loads_slowly_is_updating_until_it_answers() {
+    need!("rsync", "dash", "cc");
+    let sandbox = Sandbox::new();
+    let member = "127.0.0.41";
+    let fleet = Fleet::of(&sandbox, vec![member], "max_fail=1\n");
+    let (world, tick) = (&fleet.world, || {
+        let ticked = fleet.dispatch(&[MODEL, PREFIX, LIBRARY]);
+        assert_eq!((ticked.status, ticked.stderr.as_str()), (0, ""), "{}", shown(&ticked));
+        ticked.stdout
+    });
+    tick();
+    let env_sh = format!("member-{member}/watch/env.sh");
+    let (loaded, service) =
+        (world.path("loaded"), world.path(format!("member-{member}/workspace/bin/service.sh")));
+    let slow = format!(
+        "service_start='until [ -e {} ]; do sleep 0.05; done; sh {} start'\n",
+        loaded.display(),
+        service.display()
+    );
+    world.write(&env_sh, [world.read(&env_sh), slow.into_bytes()].concat());
+    let mut poll = world.command(Tool::Poll, Side::BINARY, &[]);
+    poll.env("WATCH_ROOT", world.path(format!("member-{member}/watch")));
+    poll.env("WORKSPACE_ROOT", world.path(format!("member-{member}/workspace")));
+    let mut poll = poll.stdout(Stdio::null()).spawn().unwrap();
+    wait_until("the service is stopped", || TcpStream::connect((member, fleet.port)).is_err());
+    let (verdicts, document) = fleet.verdicts();
+    assert_eq!(verdicts[member], ("updating".to_owned(), "-".to_owned()));
+    let why = document["models"][0]["members"][0]["why"].as_str().unwrap();
+    assert!(
+        why.starts_with("its poll took it up ") && why.ends_with("its service does not answer now"),
+        "{why}"
+    );
+    assert!(tick().contains(&format!("0 of 1 members have {V}; waiting for {member}\n")));
+    world.write("loaded", "");
+    assert!(poll.wait().unwrap().success());
+    assert_eq!(fleet.verdicts().0[member], ("current".to_owned(), V.to_owned()));
+    assert!(tick().contains(&format!("all 1 members have {V}")));
+}
+
 /// As in tests/asking.rs: two hundred, every twentieth of which accepts and never answers; three seconds are for a busy machine.
 #[test]
 fn the_status_of_two_hundred_members_takes_no_longer_than_the_time_limit_of_one() {
