@@ -5,6 +5,8 @@ PATH=$PATH:/usr/sbin:/sbin
 
 missing_of() {
     for program in "$@"; do
+        # Debian has Python's way of making an environment in a package of its own, without a program.
+        [ "$program" = python3-venv ] && python3 -c 'import ensurepip, venv' 2> /dev/null && continue
         command -v "$program" > /dev/null 2>&1 || [ -e "$program" ] || printf ' %s' "$program"
     done
 }

@@ -50,6 +50,7 @@ mod shells;
 mod spread;
 mod status;
 mod steering;
+mod thrift_peer;
 mod tick_dry_run;
 mod toggle;
 mod toggle_fleet;

@@ -87,6 +87,17 @@ pub fn read_reply(message: &[u8]) -> Result<ServiceResult> {
     result.ok_or_else(|| Error::from("the reply holds no result"))
 }
 
+/// What an error of this module says, with what the service said where it refused the call: thrift shows the error's kind alone.
+pub fn words(error: &Error) -> String {
+    let message = match error {
+        Error::Application(error) => error.message.as_str(),
+        Error::Protocol(error) => error.message.as_str(),
+        Error::Transport(error) => error.message.as_str(),
+        Error::User(_) => "",
+    };
+    if message.is_empty() { error.to_string() } else { format!("{error}: {message}") }
+}
+
 /// Reads a call.
 pub fn read_call(message: &[u8]) -> Result<Call> {
     let input = &mut Input::new(message);
@@ -295,7 +306,8 @@ mod tests {
         let result = ServiceResult { value: VERSION.to_owned(), ..ServiceResult::default() };
         assert_eq!(read_reply(&reply(&call, &result).unwrap()).unwrap(), result);
         let refused = read_reply(&refusal(&call).unwrap()).unwrap_err();
-        assert!(matches!(&refused, Error::Application(e) if e.message == "no method control"), "{refused}");
+        assert_eq!(words(&refused), "unknown service method: no method control");
+        assert_eq!(words(&read_reply(b"").unwrap_err()), "end of file: failed to fill whole buffer");
     }
 
     #[test]
