@@ -8,8 +8,12 @@ use model_rollout::formats::admitted::Admitted;
 use model_rollout::formats::crontab::{Crontab, Job, Kind, PAUSED, State};
 use model_rollout::formats::dispatchserver_sh::{Registry, StanzaState, Step};
 use model_rollout::formats::env_sh::EnvSh;
+use model_rollout::formats::held::{self, Held, Hold};
 use model_rollout::formats::manifest::{Manifest, More};
+use model_rollout::formats::mark::Mark;
+use model_rollout::formats::member_state::{MemberState, Word};
 use model_rollout::formats::port_table::PortTable;
+use model_rollout::formats::rollout::Rollout;
 use model_rollout::formats::rsyncd_conf::RsyncdConf;
 use model_rollout::formats::rsyncd_conf::access::{Meaning, Verdict};
 use model_rollout::formats::service_conf::lint::{About, lint};
@@ -31,7 +35,7 @@ mod sed;
 pub type Law = (&'static str, fn(&[u8]));
 
 /// Every law, by the name of its fuzz target and of its corpus.
-pub const ALL: [Law; 12] = [
+pub const ALL: [Law; 16] = [
     ("admitted", admitted),
     ("env_sh", env_sh),
     ("env_sh_as_dash", env_sh_as_dash),
@@ -40,8 +44,12 @@ pub const ALL: [Law; 12] = [
     ("dispatchserver_sh", dispatchserver_sh),
     ("rsyncd_conf", rsyncd_conf),
     ("crontab", crontab),
+    ("held", held),
     ("manifest", manifest),
+    ("mark", mark),
+    ("member_state", member_state),
     ("port_table", port_table),
+    ("rollout", rollout),
     ("service_control", service_control),
     ("version", version),
 ];
@@ -70,6 +78,12 @@ fn check_refusal(refusal: &Refusal, text: &[u8]) {
     let line = text.split(|b| *b == b'\n').nth(refusal.line - 1).unwrap_or_else(|| panic!("{refusal}"));
     assert!((1..=line.len() + 1).contains(&refusal.column), "{refusal} of {}", shown(text));
     assert!(!refusal.what.is_empty() && !refusal.instead.is_empty(), "{refusal}");
+}
+
+/// A text for people is one line, whatever it quotes.
+fn check_one_line(shown_to_people: &str, text: &[u8]) {
+    let is_line = !shown_to_people.contains(char::is_control);
+    assert!(is_line, "{} of {}", shown_to_people.escape_debug(), shown(text));
 }
 
 fn read_env_sh(text: &[u8]) -> Result<EnvSh, Refusal> {
@@ -392,6 +406,97 @@ pub fn admitted(text: &[u8]) {
     };
     assert_eq!(Admitted::parse(&admitted.render()).as_ref(), Ok(&admitted), "{}", shown(text));
     assert!(admitted.members.iter().all(|member| !admitted.holds_back(&admitted.version, member)));
+}
+
+/// Who is held: what is read is written again, and means the same; an edit takes away the lines of those it is about and those
+/// whose time is over, adds lines at the end, and changes no other.
+pub fn held(text: &[u8]) {
+    let before = match Held::parse(text) {
+        Ok(held) => held,
+        Err(refusal) => {
+            check_one_line(&refusal.to_string(), text);
+            return check_refusal(&refusal, text);
+        }
+    };
+    let written: String = before.0.iter().map(Hold::render).collect();
+    assert_eq!(Held::parse(written.as_bytes()).as_ref(), Ok(&before), "{} of {}", written, shown(text));
+    assert_eq!(written.lines().count(), before.0.len(), "{written}");
+    before.0.iter().for_each(|hold| check_one_line(&format!("{} {}", hold.by, hold.reason), text));
+
+    let instants = ["1970-01-01T00:00:00+00:00", "2030-11-26T20:00:00+08:00"];
+    let added =
+        Held::parse(b"10.0.0.1 - ann@m1 disk\nh9 2031-01-01T00:00:00Z bob@m1 canary\n").unwrap_or_default();
+    assert_eq!(added.0.len(), 2);
+    for now in instants.map(|instant| chrono::DateTime::parse_from_rfc3339(instant).expect("an instant")) {
+        let somebody = before.0.first().map(|hold| hold.member.clone());
+        let members: Vec<Address> = added.0.iter().map(|hold| hold.member.clone()).chain(somebody).collect();
+        for added in [&[][..], &added.0] {
+            let edited = held::edited(text, &members, added, now).expect("what was read can be edited");
+            check_held(text, &edited, added, |hold| hold.is_in_force(now) && !members.contains(&hold.member));
+            let again = held::edited(&edited, &members, added, now).map(|again| shown(&again));
+            assert_eq!(again, Ok(shown(&edited)), "once more, of {}", shown(text));
+        }
+    }
+}
+
+/// An edited `.held`, line by line: each line is read by itself.
+fn check_held(text: &[u8], edited: &[u8], added: &[Hold], stays: impl Fn(&Hold) -> bool) {
+    let hold_of = |line: &[u8]| Held::parse(line).expect("a line of what was read").0.into_iter().next();
+    let lines = text.split_inclusive(|b| *b == b'\n');
+    let mut expected: Vec<u8> =
+        lines.filter(|line| hold_of(line).as_ref().is_none_or(&stays)).flatten().copied().collect();
+    if !added.is_empty() && !expected.is_empty() && !expected.ends_with(b"\n") {
+        expected.push(b'\n');
+    }
+    expected.extend(added.iter().flat_map(|hold| hold.render().into_bytes()));
+    assert_eq!(shown(edited), shown(&expected), "of {}", shown(text));
+    let holds = Held::parse(text).unwrap_or_default().0.into_iter().filter(stays);
+    assert_eq!(Held::parse(edited), Ok(Held(holds.chain(added.to_vec()).collect())), "{}", shown(edited));
+}
+
+/// Who did something to a version: what is read is written again, and means the same; what is shown of it is one line.
+pub fn mark(text: &[u8]) {
+    match Mark::parse(text, "remove it") {
+        Ok(mark) => {
+            assert_eq!(Mark::parse(&mark.render(), "remove it").as_ref(), Ok(&mark), "{}", shown(text));
+            check_one_line(&mark.to_string(), text);
+        }
+        Err(refusal) => {
+            check_one_line(&refusal.to_string(), text);
+            check_refusal(&refusal, text);
+        }
+    }
+}
+
+/// How a rollout stands: what is read is written again, and means the same; what is shown of it is one line.
+pub fn rollout(text: &[u8]) {
+    match Rollout::parse(text) {
+        Ok(rollout) => {
+            assert_eq!(Rollout::parse(&rollout.render()).as_ref(), Ok(&rollout), "{}", shown(text));
+            check_one_line(&rollout.text(), text);
+        }
+        Err(refusal) => {
+            check_one_line(&refusal.to_string(), text);
+            check_refusal(&refusal, text);
+        }
+    }
+}
+
+/// What a member told: what is read is written again, and means the same; a text, whatever it was, becomes one line; what was
+/// told is not told again, but for a version that came up.
+pub fn member_state(text: &[u8]) {
+    let check = |told: &MemberState| {
+        let written = told.render();
+        assert!(written.len() as u64 <= model_rollout::formats::member_state::LIMIT, "{}", shown(text));
+        assert_eq!(MemberState::parse(&written).as_ref(), Some(told), "{}", shown(text));
+        check_one_line(told.message(), text);
+        assert_eq!(told.is_news_after(Some(told)), told.word == Word::Current, "{}", shown(text));
+    };
+    let version = Version::parse(b"20180413192258").expect("a version");
+    check(&MemberState::new(Word::RolledBack, version, 0, &String::from_utf8_lossy(text)));
+    if let Some(told) = MemberState::parse(text) {
+        check(&told);
+    }
 }
 
 /// What a service and its client say to each other: nothing that comes over the network breaks either, and what was

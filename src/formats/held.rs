@@ -8,6 +8,9 @@ use crate::error::one_line;
 use crate::formats::Refusal;
 use crate::names::Address;
 
+/// The longest BY and the longest REASON that are kept, in characters; what is behind that nobody reads.
+const LONGEST: usize = 1000;
+
 /// Why a member keeps what it serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
@@ -102,7 +105,7 @@ impl Hold {
         match (by, rest) {
             ("", _) => Err("this hold does not say who holds it"),
             (_, "") => Err("this hold has no reason"),
-            (by, reason) => Ok(Hold { member, until, by: one_line(by), reason: one_line(reason) }),
+            (by, reason) => Ok(Hold { member, until, by: kept(by), reason: kept(reason) }),
         }
     }
 
@@ -112,6 +115,12 @@ impl Hold {
             self.until.map_or("-".to_owned(), |until| until.to_rfc3339_opts(SecondsFormat::AutoSi, false));
         format!("{} {until} {} {}\n", self.member, self.by, self.reason)
     }
+}
+
+/// A text as one line; read once more it is the same.
+fn kept(text: &str) -> String {
+    let text: String = one_line(text).chars().take(LONGEST).collect();
+    text.trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -154,6 +163,17 @@ mod tests {
         ] {
             let refusal = Held::parse(format!("# x\n{line}\n").as_bytes()).unwrap_err();
             assert!(refusal.line == 2 && refusal.what.contains(what), "{line}: {refusal}");
+        }
+    }
+
+    /// Control characters are written escaped, so a line grows; what is cut off once is cut off at the same place again.
+    #[test]
+    fn a_line_that_nobody_reads_to_its_end_is_kept_in_part() {
+        for filler in ["\u{1}", "x ", "\u{9ec4}", "x\u{3000}"] {
+            let source = format!("10.0.0.1 - {0} {1}\n", "b\u{7f}".repeat(2000), filler.repeat(9000));
+            let held = Held::parse(source.as_bytes()).unwrap();
+            assert!(held.0[0].by.len() <= LONGEST && held.0[0].reason.chars().count() <= LONGEST);
+            assert_eq!(Held::parse(held.0[0].render().as_bytes()), Ok(held));
         }
     }
 

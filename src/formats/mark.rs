@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, FixedOffset, SecondsFormat};
+use chrono::{DateTime, FixedOffset, SecondsFormat, SubsecRound};
 
 use crate::error::{Error, Result};
 use crate::formats::Refusal;
@@ -82,7 +82,7 @@ impl Mark {
             return Err(refused);
         }
         let (at, refused) = line("at ", "this does not say when")?;
-        let at = DateTime::parse_from_rfc3339(at).map_err(|_| refused)?;
+        let at = DateTime::parse_from_rfc3339(at).map_err(|_| refused)?.trunc_subsecs(0);
         let (why, refused) = line("why ", "this does not say why")?;
         let why = Reason::parse(why.as_bytes()).map_err(|_| refused)?;
         if offset < source.len() {
@@ -129,6 +129,8 @@ mod tests {
             assert_eq!(Mark::parse(&mark(why).render(), "x"), Ok(mark(why)));
         }
         let good = String::from_utf8(mark("w").render()).unwrap();
+        let finer = good.replace("05+08", "05.75+08");
+        assert_eq!(Mark::parse(finer.as_bytes(), "x"), Ok(mark("w")), "to the second");
         let line = |text: &str| Mark::parse(text.as_bytes(), "remove it").unwrap_err().line;
         assert_eq!(line(""), 1);
         assert_eq!(line(&good.replace("2018041", "../18041")), 1);

@@ -67,8 +67,9 @@ impl Rollout {
                 ("resumed", failed) => Standing::Resumed(failed),
                 _ => return None,
             };
-            let why = words.next().unwrap_or_default().to_owned();
-            let is_line = !text.chars().any(char::is_control) && !by.is_empty();
+            let why = words.next().unwrap_or_default().trim_end().to_owned();
+            let is_word = !by.is_empty() && !by.contains(char::is_whitespace);
+            let is_line = is_word && !text.chars().any(char::is_control);
             is_line.then_some(())?;
             let version = Version::of_directory(version.as_bytes()).ok()?;
             Some(Rollout { standing, version, at: at.parse().ok()?, by: by.to_owned(), why })
@@ -112,6 +113,8 @@ mod tests {
                 assert_eq!(Rollout::parse(&rollout.render()), Ok(rollout));
             }
         }
+        let by_hand = b"paused 20180413192258 -3 0 root@monitor a test is running  \n\n";
+        assert_eq!(Rollout::parse(by_hand), Ok(rollout(Standing::Paused, "a test is running")));
     }
 
     #[test]
@@ -133,6 +136,8 @@ mod tests {
             "resumed 20180413192258 0 -1 r",
             "paused 20180413192258 x 0 r",
             "paused 20180413192258 0 0",
+            "paused 20180413192258 0 0  why",
+            "paused 20180413192258 0 0 r\u{3000}r why",
             "paused 20180413192258 0 0 r a\nb",
         ] {
             assert!(Rollout::parse(wrong.as_bytes()).is_err(), "{wrong:?}");
