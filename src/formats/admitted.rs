@@ -34,7 +34,11 @@ impl Admitted {
             } else if let Some(text) = text.strip_prefix(WITHDRAWN)
                 && withdrawn.is_none()
             {
-                withdrawn = Some(Version::of_directory(text).map_err(|_| refused("this is not a version"))?);
+                let named = Version::of_directory(text).map_err(|_| refused("this is not a version"))?;
+                if version.as_ref() == Some(&named) {
+                    return Err(refused("the version that is let in cannot be withdrawn"));
+                }
+                withdrawn = Some(named);
             } else {
                 members.push(Address::parse(text).map_err(|_| refused("this is not an address"))?);
             }
@@ -88,6 +92,7 @@ mod tests {
         assert_eq!(line("20180413192258\r\n10.0.0.1"), 1);
         assert_eq!(line("20180413192258\nwithdrawn ../x\n"), 2);
         assert_eq!(line("20180413192258\nwithdrawn 2\nwithdrawn 3\n"), 3);
+        assert_eq!(line("20180413192258\nh2\nwithdrawn 20180413192258\n"), 3);
     }
 
     #[test]
