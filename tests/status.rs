@@ -17,9 +17,12 @@ use crate::harness::parts::need;
 use crate::harness::rsyncd::quiet_port;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF, announced};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World, wait_until};
+use crate::rollback::{done, pushed};
 
 pub const OLD: &str = "20180101000000";
 pub const V: &str = "20180413192258";
+const BAD: &str = "20180201000000";
+const NEXT: &str = "20180501000000";
 
 /// What becomes of each member, and what it serves then (`-`: nobody knows).
 const FATES: [(&str, &str, &str); 11] = [
@@ -379,6 +382,81 @@ fn a_status_needs_no_lock_and_changes_nothing() {
         assert_eq!(outcome.status, 1, "{}", shown(&outcome));
         assert_eq!(crate::harness::outcome::differences(&before, &outcome), [""; 0], "{arguments:?}");
     }
+}
+
+/// A model of one member that went back from BAD to OLD.
+pub fn rolled_back(world: &World) {
+    world.registered();
+    world.member_list("127.0.0.11");
+    let confirmed = |version: &str| {
+        done(world, &[MODEL, PREFIX, LIBRARY]);
+        world.reported("127.0.0.11", version);
+        assert!(done(world, &[MODEL, PREFIX, LIBRARY]).contains("all 1 members have"));
+    };
+    for version in [OLD, BAD] {
+        pushed(world, version, &format!("library of {version}\n"));
+        confirmed(version);
+    }
+    done(world, &["--rollback", MODEL, "--why", "wrong scores"]);
+    confirmed(OLD);
+}
+
+#[test]
+fn a_pin_with_the_push_that_it_holds_and_bad_versions_are_shown() {
+    need!("rsync");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    rolled_back(&world);
+    let bad = format!("\nbad: {BAD}, marked by ");
+    let shown = done(&world, &["--status", MODEL]);
+    assert!(
+        shown.starts_with(&format!("{MODEL}: {OLD}, 1 of 1 members have it; 1 bad version: converged\n")),
+        "{shown}"
+    );
+    assert!(shown.contains(&bad) && shown.ends_with(": wrong scores\n"), "{shown}");
+    assert!(!done(&world, &["--status"]).contains("wrong scores"), "the overview counts them");
+
+    done(&world, &["--pin", OLD, MODEL, "--why", "the fair"]);
+    pushed(&world, NEXT, "library\n");
+    done(&world, &[MODEL, PREFIX, LIBRARY]);
+    let held = world.run(Tool::Dispatch, Side::BINARY, &["--status"]);
+    assert_eq!(
+        (held.status, held.stdout.lines().count()),
+        (1, 1),
+        "{}",
+        crate::harness::outcome::shown(&held)
+    );
+    assert!(held.stdout.contains(&format!("; pinned to {OLD} by ")), "{}", held.stdout);
+    let end = format!(": the fair; {NEXT} was pushed and is held; 1 bad version: not converged\n");
+    assert!(held.stdout.ends_with(&end), "{}", held.stdout);
+    let why =
+        format!("what was pushed is held, since {OLD} is pinned; dispatch --unpin {MODEL} lets it go on\n");
+    assert!(held.stderr.ends_with(&why), "{}", held.stderr);
+    let json = world.run(Tool::Dispatch, Side::BINARY, &["--status", MODEL, "--json"]);
+    let document: Value = serde_json::from_str(&json.stdout).unwrap();
+    let model = &document["models"][0];
+    assert_eq!(document["schema"], 1);
+    for (mark, version, why) in
+        [(&model["pinned"], OLD, "the fair"), (&model["bad_versions"][0], BAD, "wrong scores")]
+    {
+        assert_eq!((mark["version"].as_str(), mark["why"].as_str()), (Some(version), Some(why)));
+        assert!(
+            mark["by"].as_str().unwrap().contains('@') && mark["at_unix_s"].as_i64().unwrap() > 1_700_000_000
+        );
+        assert_eq!(mark.as_object().unwrap().len(), 4);
+    }
+    assert_eq!(model["bad_versions"].as_array().unwrap().len(), 1);
+
+    // One that cannot be read may not be taken for none.
+    world.write(world.service(".pinned"), "x\n");
+    let broken = world.run(Tool::Dispatch, Side::BINARY, &["--status", MODEL]);
+    assert_eq!(
+        (broken.status, broken.stdout.as_str()),
+        (2, ""),
+        "{}",
+        crate::harness::outcome::shown(&broken)
+    );
+    assert!(broken.stderr.contains(".pinned:2:1: this does not say by whom"), "{}", broken.stderr);
 }
 
 #[test]

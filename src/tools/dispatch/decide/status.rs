@@ -5,6 +5,7 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 
 use crate::error::one_line;
+use crate::formats::mark::Mark;
 use crate::formats::rollout::Rollout;
 use crate::names::{Address, ModelName};
 use crate::time::Seconds;
@@ -38,6 +39,10 @@ pub struct ModelFacts {
     pub in_flight_for: Option<Seconds>,
     /// What became of the announced version's rollout, where somebody had a hand in it or it was stopped.
     pub note: Option<Rollout>,
+    /// The version that is kept whatever is pushed.
+    pub pin: Option<Mark>,
+    /// The versions that were marked bad, by name.
+    pub bad: Vec<Mark>,
     /// Every member, in the order of the list.
     pub members: Vec<(Address, MemberFacts)>,
 }
@@ -66,6 +71,10 @@ pub struct ModelStatus {
     pub in_flight_for_s: Option<i64>,
     /// What became of its rollout.
     pub rollout: Option<RolloutStatus>,
+    /// The version that is kept whatever is pushed.
+    pub pinned: Option<MarkStatus>,
+    /// The versions that are not published again, by name.
+    pub bad_versions: Vec<MarkStatus>,
     /// How its members are asked.
     pub probe: Option<&'static str>,
     /// Where its member list is.
@@ -103,6 +112,35 @@ impl RolloutStatus {
     fn of(note: &Rollout) -> RolloutStatus {
         let Rollout { standing, by, at, why, .. } = note;
         RolloutStatus { standing: standing.word(), by: by.clone(), at_unix_s: *at, why: why.clone() }
+    }
+}
+
+/// Who pinned a version, or marked it bad.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MarkStatus {
+    /// The version.
+    pub version: String,
+    /// By whom: `USER@HOST`.
+    pub by: String,
+    /// When, in Unix seconds.
+    pub at_unix_s: i64,
+    /// Why; may be empty.
+    pub why: String,
+    /// The same for people, without the version.
+    #[serde(skip)]
+    pub words: String,
+}
+
+impl MarkStatus {
+    fn of(mark: &Mark) -> MarkStatus {
+        let Mark { version, by, at, why } = mark;
+        MarkStatus {
+            version: version.to_string(),
+            by: by.clone(),
+            at_unix_s: at.timestamp(),
+            why: why.as_str().to_owned(),
+            words: mark.to_string(),
+        }
     }
 }
 
@@ -178,6 +216,8 @@ pub fn unknown(model: &ModelName, problem: &str) -> ModelStatus {
         pending_version: None,
         in_flight_for_s: None,
         rollout: None,
+        pinned: None,
+        bad_versions: Vec::new(),
         probe: None,
         member_list: None,
         members_total: 0,
@@ -210,6 +250,8 @@ pub fn status(facts: &ModelFacts) -> ModelStatus {
         },
         in_flight_for_s: facts.in_flight_for.map(|age| age.0),
         rollout: facts.note.as_ref().map(RolloutStatus::of),
+        pinned: facts.pin.as_ref().map(MarkStatus::of),
+        bad_versions: facts.bad.iter().map(MarkStatus::of).collect(),
         probe: Some(facts.probe),
         member_list: Some(facts.list.clone()),
         members_total: members.len(),
@@ -246,13 +288,39 @@ impl ModelStatus {
             let why = if why.is_empty() { String::new() } else { format!(": {why}") };
             line.push_str(&format!("; {standing} by {by}{why}"));
         }
-        match self.pending_version.as_deref() {
-            None => {}
-            Some("") => line.push_str("; a push is not announced yet"),
-            Some(version) => line.push_str(&format!("; {version} was pushed and is not announced yet")),
+        if let Some(MarkStatus { version, words, .. }) = &self.pinned {
+            line.push_str(&format!("; pinned to {version} {words}"));
+        }
+        match (self.pending_version.as_deref(), self.is_push_held()) {
+            (None, _) => {}
+            (Some(""), true) => line.push_str("; a push is held"),
+            (Some(version), true) => line.push_str(&format!("; {version} was pushed and is held")),
+            (Some(""), false) => line.push_str("; a push is not announced yet"),
+            (Some(version), false) => {
+                line.push_str(&format!("; {version} was pushed and is not announced yet"));
+            }
+        }
+        match self.bad_versions.len() {
+            0 => {}
+            1 => line.push_str("; 1 bad version"),
+            count => line.push_str(&format!("; {count} bad versions")),
         }
         line.push_str(if self.converged { ": converged" } else { ": not converged" });
         line
+    }
+
+    /// Whether what was pushed waits because a version is pinned. What is pending may be that version itself, whose pin was to be
+    /// announced by a run that died.
+    fn is_push_held(&self) -> bool {
+        let pinned = self.pinned.as_ref().map(|pinned| pinned.version.as_str());
+        pinned.is_some() && self.pending_version.is_some() && self.pending_version.as_deref() != pinned
+    }
+
+    /// A line for each bad version, to stand below the table.
+    pub fn bad_lines(&self) -> impl Iterator<Item = String> {
+        self.bad_versions
+            .iter()
+            .map(|MarkStatus { version, words, .. }| format!("bad: {version}, marked {words}"))
     }
 
     /// Who has not converged, for the one line of a failure; `None` where all have.
@@ -265,7 +333,15 @@ impl ModelStatus {
             self.members.iter().filter(|member| !settled.contains(&member.verdict)).collect();
         let model = &self.model;
         if late.is_empty() {
-            return Some(format!("{model}: not converged: what was pushed is not announced yet"));
+            let why = match &self.pinned {
+                Some(MarkStatus { version, .. }) if self.is_push_held() => {
+                    format!(
+                        "what was pushed is held, since {version} is pinned; dispatch --unpin {model} lets it go on"
+                    )
+                }
+                _ => "what was pushed is not announced yet".to_owned(),
+            };
+            return Some(format!("{model}: not converged: {why}"));
         }
         let who = listed(&late, |member| format!("{} ({})", member.member, member.verdict));
         let must = self.members_total - self.members_held;
@@ -495,6 +571,7 @@ pub fn duration(Seconds(seconds): Seconds) -> String {
 mod tests {
     use super::*;
     use crate::formats::held::Hold;
+    use crate::formats::mark::Reason;
     use crate::formats::member_state::{MemberState, Word};
 
     const V: &str = "20180413192258";
@@ -525,6 +602,8 @@ mod tests {
             announced: Some(version(V)),
             pending: Pending::Nothing,
             note: None,
+            pin: None,
+            bad: Vec::new(),
             in_flight_for: Some(Seconds(185)),
             members: live.iter().enumerate().map(|(n, live)| (address(n + 1), member(live))).collect(),
         }
@@ -560,6 +639,54 @@ mod tests {
         all.announced = None;
         let broken = status(&all);
         assert!(!broken.converged && broken.not_converged().unwrap().contains("names no version"));
+    }
+
+    fn mark(of: &str, why: &str) -> Mark {
+        Mark {
+            version: version(of),
+            by: "ann@m1".to_owned(),
+            at: chrono::DateTime::parse_from_rfc3339("2018-04-13T19:40:05+08:00").unwrap(),
+            why: Reason::parse(why.as_bytes()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_pin_and_what_it_holds_are_said_and_bad_versions_are_counted() {
+        let mut pinned = facts(&[V]);
+        pinned.in_flight_for = None;
+        pinned.pin = Some(mark(V, "a trial"));
+        pinned.bad = vec![mark("20190101000000", "wrong scores"), mark("20190201000000", "")];
+        let said = status(&pinned);
+        let pin = format!("pinned to {V} by ann@m1 on 2018-04-13 19:40:05: a trial");
+        let line = format!("m: {V}, 1 of 1 members have it; {pin}; 2 bad versions: converged");
+        assert_eq!((said.headline(), said.not_converged()), (line, None));
+        let bad: Vec<String> = said.bad_lines().collect();
+        let marked = "marked by ann@m1 on 2018-04-13 19:40:05";
+        let expected = [
+            format!("bad: 20190101000000, {marked}: wrong scores"),
+            format!("bad: 20190201000000, {marked}, who gave no reason"),
+        ];
+        assert_eq!(bad, expected);
+        assert_eq!((said.bad_versions[0].at_unix_s, said.bad_versions[1].why.as_str()), (1_523_619_605, ""));
+
+        pinned.bad.pop();
+        for (pending, says) in [
+            (
+                Pending::Version(version("20190301000000")),
+                "; 20190301000000 was pushed and is held; 1 bad version",
+            ),
+            (Pending::Unnamed, "; a push is held; 1 bad version"),
+        ] {
+            pinned.pending = pending;
+            let held = status(&pinned);
+            assert!(held.headline().ends_with(&format!("{pin}{says}: not converged")), "{}", held.headline());
+            let why = format!(
+                "m: not converged: what was pushed is held, since {V} is pinned; dispatch --unpin m lets it go on"
+            );
+            assert_eq!(held.not_converged(), Some(why));
+        }
+        pinned.pending = Pending::Version(version(V));
+        assert!(status(&pinned).headline().contains(&format!("; {V} was pushed and is not announced yet")));
     }
 
     #[test]

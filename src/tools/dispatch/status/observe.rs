@@ -57,6 +57,8 @@ pub fn model(monitor: &Monitor, model: &ModelName, denials: &Denials) -> Result<
             Some(version) => site.rollout_note()?.filter(|note| note.version == *version),
             None => None,
         },
+        pin: site.pin()?,
+        bad: site.bad_versions()?,
         announced,
         members,
     })

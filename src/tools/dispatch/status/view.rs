@@ -29,7 +29,7 @@ pub fn overview(models: &[ModelStatus], has_colour: bool) -> String {
     models.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// A headline and a line for each member.
+/// A headline, a line for each member, and one for each bad version.
 pub fn table(models: &[ModelStatus], has_colour: bool) -> String {
     let mut lines = vec![overview(models, has_colour)];
     for model in models.iter().filter(|model| !model.members.is_empty()) {
@@ -40,6 +40,7 @@ pub fn table(models: &[ModelStatus], has_colour: bool) -> String {
         for (row, member) in rows.iter().zip(&model.members) {
             lines.push(coloured(&padded(row, &widths), colour_of_member(member), has_colour));
         }
+        lines.extend(model.bad_lines().map(|line| one_line(&line)));
     }
     lines.join("\n")
 }
