@@ -34,7 +34,7 @@ demo-fleet: ## a release that cannot be loaded, with 31 members on the binaries 
 	@$(TARGET)/release/examples/demo --fleet --record docs $(ARGS)
 
 test: ## every test; prints SKIP for each that lacks a real component, and how many (in CI: a failure, but for a container engine)
-	@sh .ci/need.sh cargo rsync cc dash bash sed setpriv setsid mount hostname strace script cron unshare java /usr/share/java/zookeeper.jar
+	@sh .ci/need.sh cargo rsync cc dash bash sed setpriv setsid mount hostname strace script cron unshare prometheus-node-exporter java /usr/share/java/zookeeper.jar
 	@mkdir -p $(TARGET) && rm -f $(SKIPS)
 	@sh .ci/thrift-peer.sh $(TARGET)/thrift-peer
 	@TMPDIR="$$(sh .ci/fast-tmp.sh)" MODEL_ROLLOUT_SKIPS="$$(realpath $(TARGET))/skips" RUST_TEST_THREADS=$(THREADS) $(CARGO) test $(ARGS)

@@ -37,6 +37,7 @@ mod ledger;
 mod locks;
 mod manifests;
 mod manual;
+mod metrics;
 mod mixed_fleet;
 mod network;
 mod port_registry;

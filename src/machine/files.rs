@@ -208,8 +208,18 @@ pub fn create_new_directory(path: &Path) -> Result<()> {
 /// temporary file in the same directory, fsync, rename, fsync of the directory. Mode (but for set-id bits) and owner are kept; a new file
 /// gets the mode that the umask leaves of 0666. A symbolic link becomes a file, as with `sed -i`.
 pub fn replace_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, bytes, None)
+}
+
+/// Like [`replace_atomically`], but with a mode of its own, whatever the umask: nobody sees it with another one.
+pub fn replace_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    replace(path, bytes, Some(mode))
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: Option<u32>) -> Result<()> {
     let temporary = beside(path, ".new");
     let written = write_like(&temporary, path, bytes)
+        .and_then(|()| mode.map_or(Ok(()), |mode| set_mode(&temporary, mode).and_then(|()| sync(&temporary))))
         .and_then(|()| fs::rename(&temporary, path).map_err(|e| Error::io("replace", path, &e)));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Parser};
 
@@ -74,6 +74,9 @@ pub struct Cli {
     /// With --status: again every two seconds until all converged
     #[arg(long)]
     watch: bool,
+    /// With --status: write FILE for node_exporter's textfile collector, named *.prom, instead of showing anything (docs/fleet.md)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "watch"])]
+    metrics: Option<PathBuf>,
     /// With --watch: give up after so long
     #[arg(long, value_name = "SECONDS", requires = "watch")]
     timeout: Option<OsString>,
@@ -151,6 +154,8 @@ pub struct StatusRequest {
     pub shape: Shape,
     /// How often.
     pub watch: Watch,
+    /// The file to write instead of showing anything.
+    pub metrics: Option<PathBuf>,
 }
 
 /// For whom a status is written.
@@ -305,11 +310,12 @@ impl Cli {
     }
 
     fn status(&self) -> Result<Request> {
-        self.takes("--status", &["--json", "--watch"])?;
+        self.takes("--status", &["--json", "--watch", "--metrics"])?;
         let limit = self.timeout.as_ref().map(|limit| Seconds::parse(limit.as_bytes()));
         let limit = limit.transpose().map_err(|e| e.context("--timeout"))?;
         let watch = if self.watch { Watch::UntilConverged(limit) } else { Watch::Once };
-        Ok(Request::Status(StatusRequest { model: self.model_if_any()?, shape: self.shape(), watch }))
+        let metrics = self.metrics.as_deref().map(metrics).transpose()?;
+        Ok(Request::Status(StatusRequest { model: self.model_if_any()?, shape: self.shape(), watch, metrics }))
     }
 
     fn explain(&self) -> Result<Request> {
@@ -340,6 +346,7 @@ impl Cli {
             ("--keep", self.keep.is_some()),
             ("--json", self.json),
             ("--watch", self.watch),
+            ("--metrics", self.metrics.is_some()),
             ("--wait", self.wait.wait.is_some()),
         ];
         let stray = given.into_iter().find(|(option, is_given)| *is_given && !taken.contains(option));
@@ -372,6 +379,15 @@ impl Cli {
     fn model(&self) -> Result<ModelName> {
         self.model_if_any()?.ok_or_else(|| Error::usage("APPNAME is needed; see dispatch --help"))
     }
+}
+
+/// The collector passes over a file of another name, without a word.
+fn metrics(file: &Path) -> Result<PathBuf> {
+    if file.extension().is_some_and(|extension| extension == "prom") {
+        return Ok(file.to_path_buf());
+    }
+    let file = shown(file.as_os_str().as_bytes());
+    Err(Error::usage(format!("--metrics: the textfile collector reads only *.prom; name {file} so")))
 }
 
 #[cfg(test)]
@@ -438,13 +454,20 @@ mod tests {
     fn a_status_is_of_one_model_or_of_all_and_may_be_watched() {
         let status = |model: Option<&str>, shape, watch| {
             let model = model.map(|model| ModelName::parse(model.as_bytes()).unwrap());
-            Some(Request::Status(StatusRequest { model, shape, watch }))
+            Some(Request::Status(StatusRequest { model, shape, watch, metrics: None }))
         };
         assert_eq!(request(&["--status"]), status(None, Shape::Table, Watch::Once));
         assert_eq!(request(&["--status", "m", "--json"]), status(Some("m"), Shape::Json, Watch::Once));
         let watched = |limit| status(Some("m"), Shape::Table, Watch::UntilConverged(limit));
         assert_eq!(request(&["--status", "m", "--watch"]), watched(None));
         assert_eq!(request(&["--status", "--watch", "--timeout", "9", "m"]), watched(Some(Seconds(9))));
+        let metrics = Request::Status(StatusRequest {
+            model: None,
+            shape: Shape::Table,
+            watch: Watch::Once,
+            metrics: Some("x.prom".into()),
+        });
+        assert_eq!(request(&["--status", "--metrics", "x.prom"]), Some(metrics));
         let [model, member] = ["m", "10.0.0.1"];
         let explain = Request::Explain(
             ModelName::parse(model.as_bytes()).unwrap(),
@@ -484,6 +507,12 @@ mod tests {
             &["--status", "m", "--watch", "--timeout", "x"],
             &["m", "/w", "m.so", "--json"],
             &["m", "/w", "m.so", "--watch"],
+            &["m", "/w", "m.so", "--metrics", "x.prom"],
+            &["--metrics", "x.prom"],
+            &["--status", "--metrics", "x.txt"],
+            &["--status", "--metrics", ".prom"],
+            &["--status", "--metrics", "x.prom", "--json"],
+            &["--status", "--metrics", "x.prom", "--watch"],
             &["--explain", "m"],
             &["--explain", "m", "a/b"],
             &["--explain", "m", "h", "x"],

@@ -50,6 +50,20 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict there is.
+    pub const ALL: [Verdict; 10] = [
+        Verdict::Current,
+        Verdict::Updating,
+        Verdict::NotPolled,
+        Verdict::Waiting,
+        Verdict::NotRestarted,
+        Verdict::OldAgain,
+        Verdict::NotInstalled,
+        Verdict::RolledBack,
+        Verdict::Unreachable,
+        Verdict::Held,
+    ];
+
     /// The verdict for people.
     pub const fn words(self) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
-//! `--status` and `--explain`: what every member really does about the announced version. Takes no lock and writes nothing, so
-//! anyone who can read the monitor's tree may look.
+//! `--status` and `--explain`: what every member really does about the announced version. Takes no model's lock and writes nothing
+//! but the file of `--metrics`, so anyone who can read the monitor's tree may look.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -12,6 +13,7 @@ use crate::tools::dispatch::cli::{Shape, StatusRequest, Watch};
 use crate::tools::dispatch::decide::status::{self, ModelStatus};
 use crate::tools::dispatch::members::Denials;
 
+mod metrics;
 mod observe;
 mod view;
 
@@ -20,6 +22,9 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 /// `--status`. Fails (exit 1) unless everything that must have converged did.
 pub fn run(monitor: &Monitor, request: &StatusRequest) -> Result<()> {
+    if let Some(file) = &request.metrics {
+        return measure(monitor, request, file);
+    }
     let deadline = match request.watch {
         Watch::Once => return conclude(&look(monitor, request, None)?),
         Watch::UntilConverged(limit) => limit.map(|limit| Deadline::after(limit.duration())),
@@ -36,6 +41,21 @@ pub fn run(monitor: &Monitor, request: &StatusRequest) -> Result<()> {
         clock::pause(INTERVAL.min(left));
         shown = Some(models);
     }
+}
+
+/// `--metrics`: writes what is known, also that nothing can be said of a model: then an alert names it, instead of a series that is
+/// missed by nobody.
+fn measure(monitor: &Monitor, request: &StatusRequest, file: &Path) -> Result<()> {
+    let (models, concluded) = match (statuses(monitor, request), &request.model) {
+        (Ok(models), _) => {
+            let concluded = conclude(&models);
+            (models, concluded)
+        }
+        (Err(error), Some(model)) => (vec![status::unknown(model, &error.to_string())], Err(error)),
+        (Err(error), None) => return Err(error),
+    };
+    metrics::write(file, &models, clock::unix_now())?;
+    concluded
 }
 
 /// Observes and shows, unless the same was shown before and nobody needs it redrawn.
