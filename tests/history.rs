@@ -5,10 +5,11 @@ use crate::harness::outcome::shown;
 use crate::harness::parts::need;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX};
 use crate::harness::{Sandbox, Side, Tool, World};
-use crate::rollback::done;
+use crate::rollback::{done, pushed};
+use crate::status::{BAD, NEXT, rolled_back};
 
 const V: &str = "20180413192258";
-const FILE: &str = "monitor/scripts/dispatch/log/.history-mblog_yellow.jsonl";
+pub const FILE: &str = "monitor/scripts/dispatch/log/.history-mblog_yellow.jsonl";
 
 fn tick(world: &World) {
     done(world, &[MODEL, PREFIX, LIBRARY]);
@@ -49,6 +50,7 @@ fn every_step_of_a_rollout_is_remembered_once_and_shown() {
         (event.to_owned(), V.to_owned(), members.iter().map(|n| address(*n)).collect::<Vec<_>>())
     };
     let expected = [
+        one("pushed", &[]),
         one("published", &[]),
         one("admitted", &[1]),
         one("announced", &[]),
@@ -69,6 +71,103 @@ fn every_step_of_a_rollout_is_remembered_once_and_shown() {
     assert_eq!(json.as_bytes(), world.read(FILE));
 }
 
+/// The events since so many, with why.
+fn reasons(world: &World, since: usize) -> Vec<(String, String, String)> {
+    let text = String::from_utf8(world.read(FILE)).unwrap();
+    let event = |line: &str| {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+        (text("event"), text("version"), text("why"))
+    };
+    text.lines().skip(since).map(event).collect()
+}
+
+#[test]
+fn a_push_is_told_once_and_each_reason_why_it_is_refused_once() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    rolled_back(&world);
+    let before = events(&world).len();
+    let refused = |why: &str, times: usize| {
+        for _ in 0..times {
+            let outcome = world.run(Tool::Dispatch, Side::BINARY, &[MODEL, PREFIX, LIBRARY]);
+            assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{}", shown(&outcome));
+            assert!(outcome.stderr.contains(why), "{}", outcome.stderr);
+        }
+    };
+    let told = || -> Vec<String> {
+        let words = |(event, version, why): (String, String, String)| format!("{event} {version} {why}");
+        reasons(&world, before).into_iter().map(words).collect()
+    };
+    let same = format!("library of {BAD}\n");
+    pushed(&world, NEXT, &same);
+    refused("which was marked bad", 3);
+    let marked = format!(
+        "refused {NEXT} {MODEL}: {NEXT} holds the same lib/ and data/ as {BAD}, which was marked bad by "
+    );
+    let seen = told();
+    assert_eq!((seen.len(), seen[0].trim_end()), (2, &*format!("pushed {NEXT}")), "{seen:?}");
+    assert!(seen[1].starts_with(&marked) && seen[1].contains("wrong scores"), "{seen:?}");
+
+    // Another reason, which says another number each time, and the first one again.
+    world.write_with_mode(world.upload(&format!("lib/{LIBRARY}")), "another\n", 0o755);
+    world.age(world.upload(&format!("lib/{LIBRARY}")), 3600);
+    world.age(world.upload("success"), 60);
+    let hook = format!("monitor/scripts/dispatch/conf/hooks/{MODEL}/pre-publish");
+    for code in [3, 4] {
+        world.write_with_mode(&hook, format!("#!/bin/sh\nexit {code}\n"), 0o755);
+        refused(&format!("exit code {code}"), 2);
+    }
+    assert_eq!(told().len(), 4, "{:?}", told());
+    assert!(told()[2].starts_with("pushed ") && told()[3].contains("ended with exit code 3"), "{:?}", told());
+    std::fs::remove_file(world.path(&hook)).unwrap();
+    done(&world, &[MODEL, PREFIX, LIBRARY]);
+    let seen = told();
+    assert!(seen[4].starts_with(&format!("published {NEXT} ")), "{seen:?}");
+
+    // One that comes while the upgrade is in flight is seen, and waits.
+    let later = "20180601000000";
+    pushed(&world, later, "one more\n");
+    (0..2).for_each(|_| tick(&world));
+    let seen = told();
+    assert_eq!(seen.iter().filter(|line| line.contains(later)).count(), 1, "{seen:?}");
+    assert_eq!(seen.last().unwrap().trim_end(), format!("pushed {later}"));
+    // What it is about, once it can be published, is told as ever.
+    world.reported("127.0.0.11", NEXT);
+    (0..2).for_each(|_| tick(&world));
+    let events: Vec<String> =
+        reasons(&world, before).into_iter().filter(|e| e.1 == later).map(|e| e.0).collect();
+    assert_eq!(events, ["pushed", "published", "announced"]);
+}
+
+#[test]
+fn who_was_late_when_the_time_was_up_is_told_whatever_is_done_then() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    for (settings, expected, status) in [
+        ("", ["confirmed", "ended", "late", "stopped"], 1),
+        ("batches=2,100%\non_timeout=continue\n", ["announced", "confirmed", "late", "admitted"], 0),
+        ("on_timeout=rollback\n", ["rolled back", "announced", "late", "stopped"], 1),
+    ] {
+        let world = sandbox.world();
+        fleet(&world, 3, settings);
+        world.published("20170101000000");
+        tick(&world);
+        for n in [1, 3] {
+            assert_eq!(world.poll(Side::BINARY, &address(n)).status, 0);
+        }
+        world.age(world.service("status"), 1300);
+        let outcome = world.run(Tool::Dispatch, Side::BINARY, &[MODEL, PREFIX, LIBRARY]);
+        assert_eq!(outcome.status, status, "{settings}: {}", shown(&outcome));
+        let seen = events(&world);
+        let names: Vec<&str> = seen.iter().map(|(event, ..)| event.as_str()).collect();
+        assert!(names.ends_with(&expected), "{settings}: {names:?}");
+        let late: Vec<_> = seen.iter().filter(|(event, ..)| event == "late").collect();
+        assert_eq!(late, [&("late".to_owned(), V.to_owned(), vec![address(2)])], "{settings}");
+    }
+}
+
 #[test]
 fn a_full_file_becomes_the_one_before_and_both_are_shown() {
     need!("rsync");
@@ -79,9 +178,9 @@ fn a_full_file_becomes_the_one_before_and_both_are_shown() {
     world.write(FILE, &old);
     tick(&world);
     assert_eq!(world.read(format!("{FILE}.1")), old.as_bytes());
-    assert_eq!(events(&world).len(), 2);
+    assert_eq!(events(&world).len(), 3);
     let lines = done(&world, &["--history", MODEL]).lines().count();
-    assert_eq!(lines, old.lines().count() + 2);
+    assert_eq!(lines, old.lines().count() + 3);
 }
 
 #[test]

@@ -4,12 +4,15 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use crate::batches::{address, fleet};
 use crate::harness::outcome::shown;
 use crate::harness::parts::need;
 use crate::harness::side::under_test;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World};
+use crate::history;
 use crate::toggle_fleet::{connect_from_own_addresses, poll};
 
 const V: &str = "20180413192258";
@@ -120,6 +123,29 @@ fn a_held_member_stays_while_the_others_upgrade_and_follows_once_it_is_free() {
     fleet.polls(2);
     fleet.polls(3);
     assert_eq!([1, 2, 3].map(|n| fleet.serves(n)), [NEXT, NEXT, V]);
+
+    // Who was held and let go again stands among what else happened to the model.
+    fleet.done(&format!("enable --method hold --model {MODEL} --ip 127.0.0.12"));
+    let text = String::from_utf8(world.read(history::FILE)).unwrap();
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    let place = |name: &str| names.iter().position(|event| *event == name).unwrap();
+    let (held, released) = (&events[place("held")], &events[place("released")]);
+    assert!(place("ended") < place("held") && names.ends_with(&["ended", "released"]), "{names:?}");
+    for event in [held, released] {
+        assert_eq!((&event["members"], &event["user"]), (&json!(["127.0.0.12"]), &json!("ann")), "{event}");
+    }
+    let until = chrono::DateTime::parse_from_rfc3339(held["until"].as_str().unwrap()).unwrap();
+    assert!(until > model_rollout::machine::clock::now().instant && held["why"] == "disk is full", "{held}");
+    let shown = world.run(Tool::Dispatch, Side::BINARY, &["--history", MODEL]).stdout;
+    let line = shown.lines().find(|line| line.contains("  held ")).unwrap();
+    assert!(
+        line.ends_with(&format!(
+            "  1 members: 127.0.0.12  until {}  disk is full",
+            held["until"].as_str().unwrap()
+        )),
+        "{line}"
+    );
 }
 
 #[test]
@@ -136,6 +162,7 @@ fn a_member_with_a_legacy_poller_is_denied_until_it_is_free() {
     let said = fleet.done(&format!("{} --reason x --dry-run", hold("disable")));
     assert!(said.contains("+hosts deny = 127.0.0.12") && said.contains("+127.0.0.12 - ann@"), "{said}");
     assert!(fleet.conf() == before && !world.service(".held").exists());
+    assert!(!world.path(history::FILE).exists(), "nothing happened");
 
     let said = fleet.done(&format!("{} --reason the~rack~moves --until 2098-01-01T00:00", hold("disable")));
     let note = "held until 2098-01-01 00:00 local time: 127.0.0.11, 127.0.0.12; 127.0.0.12 may have a legacy poller, which \

@@ -21,8 +21,8 @@ use crate::rollback::{done, pushed};
 
 pub const OLD: &str = "20180101000000";
 pub const V: &str = "20180413192258";
-const BAD: &str = "20180201000000";
-const NEXT: &str = "20180501000000";
+pub const BAD: &str = "20180201000000";
+pub const NEXT: &str = "20180501000000";
 
 /// What becomes of each member, and what it serves then (`-`: nobody knows).
 const FATES: [(&str, &str, &str); 11] = [

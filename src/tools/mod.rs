@@ -1,5 +1,5 @@
 //! One module per binary. A tool never imports another tool. What several of them do in the same way is here, in [`edit`],
-//! [`control`], [`hooks`], [`lift`], [`member_list`] and [`rsyncd_files`].
+//! [`control`], [`history`], [`hooks`], [`lift`], [`member_list`] and [`rsyncd_files`].
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ pub mod control;
 pub mod dispatch;
 pub mod dockerrun;
 pub mod edit;
+pub mod history;
 pub mod hooks;
 pub mod lift;
 pub mod member_list;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use chrono::{DateTime, FixedOffset};
+use chrono::{DateTime, FixedOffset, SecondsFormat};
 
 use crate::error::{Error, Result};
 use crate::formats::held::Hold;
@@ -17,6 +17,7 @@ use crate::tools::autoupdate_toggle::cli::{Denials, HoldEdit, Members, Verb};
 use crate::tools::autoupdate_toggle::decide::{Observed, Site, hold};
 use crate::tools::autoupdate_toggle::rsyncd;
 use crate::tools::edit::{self, Action, Mode};
+use crate::tools::history::{self, Event, names};
 use crate::tools::{member_list, rsyncd_files};
 
 /// What stands before the reason why a member cannot be denied.
@@ -95,8 +96,39 @@ pub fn edit(
     if actions.iter().any(|action| matches!(action, Action::Replace(_))) {
         // The daemon reads it as another user.
         files::set_mode(&file, 0o644)?;
+        remember(&monitor, request, &members, until, &observed);
     }
     denials.map_or(Ok(()), |denials| rsyncd::tell_effect(denials, verb, &ranges))
+}
+
+/// Tells the model's history what was done. One that cannot be written holds nothing up.
+fn remember(
+    monitor: &Monitor,
+    request: &HoldEdit,
+    members: &[Address],
+    until: Option<DateTime<FixedOffset>>,
+    before: &Observed,
+) {
+    let event = match &request.reason {
+        Some(reason) => Event {
+            members: names(members),
+            until: until.map(|end| end.to_rfc3339_opts(SecondsFormat::Secs, false)).unwrap_or_default(),
+            why: reason.as_str().to_owned(),
+            ..Event::new("held")
+        },
+        None => {
+            let held = hold::parse(before).unwrap_or_default();
+            let mut released = members.to_vec();
+            released.retain(|member| held.hold_of(member, before.now.instant).is_some());
+            if released.is_empty() {
+                return;
+            }
+            Event { members: names(&released), ..Event::new("released") }
+        }
+    };
+    if let Err(error) = history::tell(event, monitor, &request.model) {
+        terminal::complain(super::PROGRAM, error);
+    }
 }
 
 fn holds(members: &[Address], until: Option<DateTime<FixedOffset>>, reason: &Reason) -> Vec<Hold> {

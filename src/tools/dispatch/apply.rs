@@ -129,6 +129,8 @@ fn carry_out(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Resul
                 say(&one_line(&format!("{}: {error}", site.model)))?;
             }
         }
+        // The history tells it.
+        Action::NoteLate(..) => {}
         Action::NoteRollout(note) => files::replace_atomically(&service.rollout(), &note.render())?,
         Action::ForgetRollout => files::remove_if_exists(&service.rollout())?,
         Action::RemoveSuccess(identity) => success::remove(*identity, site)?,

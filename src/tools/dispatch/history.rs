@@ -1,62 +1,29 @@
-//! `.history-MODEL.jsonl` beside the logs: what happened to a model, a line of JSON for each event, the oldest first. For
-//! `--history`, and for whatever collects logs. It is told after the event, where there is a directory of logs; nothing depends on it.
+//! What `dispatch` remembers of what it does, and `--history`.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, one_line};
 use crate::formats::rollout::Standing;
+use crate::identity::Identity;
 use crate::layout::Monitor;
-use crate::machine::files::{self, Appender};
-use crate::machine::{clock, environment, terminal};
-use crate::names::{Address, ModelName};
+use crate::machine::{clock, terminal};
+use crate::names::ModelName;
 use crate::tools::dispatch::cli::Shape;
 use crate::tools::dispatch::decide::check::confirms;
-use crate::tools::dispatch::decide::{Action, CheckFacts, Members};
+use crate::tools::dispatch::decide::{Action, CheckFacts, Members, Success, UpdateFacts, update};
 use crate::tools::dispatch::journal::Phase;
 use crate::tools::dispatch::observe::Site;
+use crate::tools::history::{self, Event, names};
 use crate::version::Version;
 
-/// A file that has grown to this many bytes becomes the one before, whose lines go.
-const ROTATED_AT: u64 = 1 << 20;
-
-/// The largest file that is read, in bytes.
-const LIMIT: u64 = 4 << 20;
-
-/// An event.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Event {
-    /// When, in local time with its offset.
-    time: String,
-    /// `published`, `announced`, `admitted`, `confirmed`, `ended`, `stopped`, `paused`, `aborted`, `resumed`, `rolled back`,
-    /// `pinned`, `unpinned`.
-    event: String,
-    model: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    version: String,
-    /// The monitor.
-    host: String,
-    /// Who ran the program: under cron, its user.
-    user: String,
-    /// Whom it is about.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    members: Vec<String>,
-    /// Of `published`: how long after the push arrived; of `confirmed`: how long after the upgrade began. In seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    duration_s: Option<i64>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    why: String,
-}
+/// A push that a tick saw.
+const PUSHED: &str = "pushed";
+/// A push that was not published.
+const REFUSED: &str = "refused";
 
 /// An event of a version.
 fn event(what: &str, version: &Version) -> Event {
-    Event { event: what.to_owned(), version: version.to_string(), ..Event::default() }
-}
-
-fn names(members: &[Address]) -> Vec<String> {
-    members.iter().map(ToString::to_string).collect()
+    Event { version: version.to_string(), ..Event::new(what) }
 }
 
 /// What is to be remembered of a step that was done.
@@ -75,6 +42,7 @@ fn of(action: &Action) -> Option<Event> {
         Action::Admit(admitted) => {
             Event { members: names(&admitted.members), ..event("admitted", &admitted.version) }
         }
+        Action::NoteLate(version, members) => Event { members: names(members), ..event("late", version) },
         Action::RemoveStatus(Some(version)) => event("ended", version),
         Action::OnFailure(version, why) => Event { why: why.clone(), ..event("stopped", version) },
         Action::NoteRollout(note) if note.standing != Standing::Stopped => {
@@ -84,7 +52,7 @@ fn of(action: &Action) -> Option<Event> {
             Event { why: mark.why.as_str().to_owned(), ..event("rolled back", &mark.version) }
         }
         Action::Pin(mark) => Event { why: mark.why.as_str().to_owned(), ..event("pinned", &mark.version) },
-        Action::Unpin => Event { event: "unpinned".to_owned(), ..Event::default() },
+        Action::Unpin => Event::new("unpinned"),
         _ => return None,
     })
 }
@@ -94,6 +62,57 @@ pub fn remember(action: &Action, site: &Site) {
     if let Some(event) = of(action) {
         tell(event, site);
     }
+}
+
+/// Remembers a push when a tick sees it first. Its `success` stays until its upgrade has ended, or for as long as it is refused.
+pub fn remember_push(facts: &UpdateFacts, site: &Site) {
+    if let Some(success) = &facts.success
+        && !told_of(success, site).iter().any(|told| told.event == PUSHED)
+    {
+        tell(of_push(PUSHED, success), site);
+    }
+}
+
+/// Remembers why a push was not published: each reason once, though it is looked at every minute.
+pub fn remember_refusal(facts: &UpdateFacts, error: &Error, site: &Site) {
+    // Otherwise the error is about a version that is published already, whatever was pushed since.
+    let Some(success) = facts.success.as_ref().filter(|_| update::unfinished(facts).is_none()) else {
+        return;
+    };
+    let journal = site.journal().ok().flatten();
+    if journal
+        .is_some_and(|journal| journal.success == success.identity && journal.phase != Phase::Publishing)
+    {
+        return;
+    }
+    let why = error.to_string();
+    // How many bytes are free is another number every minute.
+    let words = |why: &str| why.replace(|c: char| c.is_ascii_digit(), "");
+    let is_known = |told: &Event| told.event == REFUSED && words(&told.why) == words(&why);
+    if !told_of(success, site).iter().any(is_known) {
+        tell(Event { why, ..of_push(REFUSED, success) }, site);
+    }
+}
+
+fn of_push(what: &str, success: &Success) -> Event {
+    // One that announces no version gets its own when it is published.
+    let version = success.announces.as_ref().map(Version::to_string).unwrap_or_default();
+    Event { version, push: identity_of(success), ..Event::new(what) }
+}
+
+fn identity_of(success: &Success) -> String {
+    let Identity { device, inode, modified_ns, size } = success.identity;
+    format!("{device}-{inode}-{modified_ns}-{size}")
+}
+
+/// What was told about a push.
+fn told_of(success: &Success, site: &Site) -> Vec<Event> {
+    let push = identity_of(success);
+    let read = history::read(site.monitor, site.model).unwrap_or_default();
+    // Only lines that may be about it are worth more than a look: there may be thousands.
+    let events =
+        read.lines().filter(|line| line.contains(&push)).filter_map(|line| serde_json::from_str(line).ok());
+    events.filter(|event: &Event| event.push == push).collect()
 }
 
 /// Remembers the members that have confirmed since the tick before.
@@ -116,7 +135,7 @@ pub fn remember_confirmed(facts: &CheckFacts, site: &Site) {
 
 /// The members that are known to have confirmed a version.
 fn confirmed(version: &Version, site: &Site) -> BTreeSet<String> {
-    let read = read(site.monitor, site.model).unwrap_or_default();
+    let read = history::read(site.monitor, site.model).unwrap_or_default();
     let mut known = BTreeSet::new();
     for event in read.lines().filter_map(|line| serde_json::from_str::<Event>(line).ok()) {
         // A version that is published or announced again is confirmed again.
@@ -129,57 +148,21 @@ fn confirmed(version: &Version, site: &Site) -> BTreeSet<String> {
     known
 }
 
+/// Tells an event; the model's lock is held.
 fn tell(event: Event, site: &Site) {
-    if let Err(error) = append(event, site) {
+    let Site { monitor, model, .. } = site;
+    if let Err(error) = history::rotate(monitor, model).and_then(|()| history::tell(event, monitor, model)) {
         terminal::complain(super::PROGRAM, error);
     }
-}
-
-fn append(event: Event, site: &Site) -> Result<()> {
-    if !files::is_directory(&site.monitor.logs()) {
-        return Ok(());
-    }
-    let by = environment::operator();
-    let (user, host) = by.split_once('@').unwrap_or((&by, ""));
-    let event = Event {
-        time: clock::now().instant.format("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-        model: site.model.to_string(),
-        host: host.to_owned(),
-        user: user.to_owned(),
-        ..event
-    };
-    let line = serde_json::to_string(&event)
-        .map_err(|e| Error::failed(format!("{}: its history cannot be written: {e}", site.model)))?;
-    let [now, before] = places(site.monitor, site.model);
-    if files::facts(&now)?.is_some_and(|facts| facts.identity.size >= ROTATED_AT) {
-        files::rename(&now, &before)?;
-    }
-    Appender::open(&now)?.append(format!("{line}\n").as_bytes())
-}
-
-/// The file, and the one before it.
-fn places(monitor: &Monitor, model: &ModelName) -> [PathBuf; 2] {
-    let file = |suffix: &str| monitor.logs().join(format!(".history-{model}.jsonl{suffix}"));
-    [file(""), file(".1")]
-}
-
-/// The lines of both files, the oldest first.
-fn read(monitor: &Monitor, model: &ModelName) -> Result<String> {
-    let [now, before] = places(monitor, model);
-    let text = |path: &Path| -> Result<String> {
-        let bytes = files::read_if_exists(path, LIMIT)?.unwrap_or_default();
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    Ok(text(&before)? + &text(&now)?)
 }
 
 /// `--history MODEL`: a line for each event; as it is written, or for people.
 ///
 /// Fails (exit 1) where nothing was ever remembered.
 pub fn show(monitor: &Monitor, model: &ModelName, shape: Shape) -> Result<()> {
-    let lines = read(monitor, model)?;
+    let lines = history::read(monitor, model)?;
     if lines.is_empty() {
-        let [now, _] = places(monitor, model);
+        let [now, _] = history::places(monitor, model);
         return Err(Error::failed(format!(
             "{model}: nothing happened yet, or by scripts alone: {} is not there; check the name",
             now.display()
@@ -195,13 +178,16 @@ pub fn show(monitor: &Monitor, model: &ModelName, shape: Shape) -> Result<()> {
 }
 
 fn for_people(event: &Event) -> String {
-    let Event { time, event, version, host, user, members, duration_s, why, .. } = event;
+    let Event { time, event, version, host, user, members, duration_s, until, why, .. } = event;
     let mut line = format!("{time}  {event:<11}  {version:<14}  {user}@{host}");
     if !members.is_empty() {
         line.push_str(&format!("  {} members: {}", members.len(), members.join(", ")));
     }
     if let Some(seconds) = duration_s {
         line.push_str(&format!("  after {seconds} s"));
+    }
+    if !until.is_empty() {
+        line.push_str(&format!("  until {until}"));
     }
     if !why.is_empty() {
         line.push_str(&format!("  {why}"));

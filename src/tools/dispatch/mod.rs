@@ -147,8 +147,10 @@ fn wait(manner: Manner) -> Wait {
 
 fn update_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Result<()> {
     let (facts, entries) = site.update_facts(target, manner.is_forced)?;
-    let plan = update::update(&facts, target)?;
-    apply::apply(&plan, site, &entries, say).map(drop)
+    history::remember_push(&facts, site);
+    let updated =
+        update::update(&facts, target).and_then(|plan| apply::apply(&plan, site, &entries, say).map(drop));
+    updated.inspect_err(|error| history::remember_refusal(&facts, error, site))
 }
 
 fn check_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Result<()> {
@@ -164,7 +166,8 @@ fn check_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Resu
 /// Goes back, as `on_timeout=rollback` says; where that cannot be done, the upgrade is ended as ever. A failure in any case.
 fn roll_back(why: &str, plan: &Plan, site: &Site, say: Say) -> Result<()> {
     let Err(problem) = rollback::because(why, site, say) else {
-        let told = plan.commit.iter().filter(|action| matches!(action, Action::OnFailure(..)));
+        let is_told = |action: &&Action| matches!(action, Action::NoteLate(..) | Action::OnFailure(..));
+        let told = plan.commit.iter().filter(is_told);
         let commit = told.cloned().collect();
         apply::apply(&Plan { commit, ..Plan::default() }, site, &[], say)?;
         return Err(rolled_back(why, site));

@@ -281,6 +281,7 @@ impl Upgrade<'_> {
             actions.extend(self.note(Standing::Stopped, &format!("it took too long, {who}")));
         }
         actions.extend(self.end(remain));
+        actions.extend(self.note_late());
         actions.extend(self.tell(&format!("it took too long, {who}")));
         let since = match facts.rollout.policy.deadline {
             Deadline::SinceBegin(limit) => format!("after {} minutes", limit.0 / 60),
@@ -309,9 +310,16 @@ impl Upgrade<'_> {
         let mut actions: Vec<Action> = version.into_iter().map(Action::MarkInFlightAgain).collect();
         let line = format!("{}: took too long, {}; they are passed over", target.model, self.who_is_late());
         actions.push(Action::Say(line));
+        actions.extend(self.note_late());
         let progress = round.progress(0);
         actions.extend(batches::let_next_in(&facts.rollout, round.announced, &progress, &target.model));
         actions
+    }
+
+    fn note_late(&self) -> Option<Action> {
+        let version = Version::of_directory(self.round.announced).ok()?;
+        let late: Vec<Address> = self.round.late_inside.iter().map(|(address, _)| address.clone()).collect();
+        (!late.is_empty()).then_some(Action::NoteLate(version, late))
     }
 
     /// Tells the site's own program.
@@ -519,6 +527,8 @@ mod tests {
         facts.status.as_mut().unwrap().age = Seconds(1201);
         let actions = checked(&facts);
         assert_eq!(actions[0], Action::RemoveSuccess(identity(7)));
+        let late = ["10.0.0.2", "10.0.0.3"].map(|text| Address::parse(text.as_bytes()).unwrap()).to_vec();
+        assert!(actions.contains(&Action::NoteLate(Version::parse(V.as_bytes()).unwrap(), late)));
         let who = "late: 10.0.0.2 (no answer), 10.0.0.3 (serves 20170101000000) (2 of 3)";
         let expected = format!("gave up waiting for 20180413192258 after 20 minutes, {who}");
         assert!(said(&actions).contains(&expected), "{}", said(&actions));
@@ -727,7 +737,8 @@ mod tests {
         assert!(said(&checked(&facts)).contains("after 1 minutes without progress"));
         facts.rollout.policy.on_timeout = OnTimeout::Continue;
         let actions = checked(&facts);
-        assert!(matches!(&actions[2], Action::Admit(admitted) if admitted.members.len() == 2), "{actions:?}");
+        assert!(matches!(&actions[2], Action::NoteLate(_, late) if late.len() == 1), "{actions:?}");
+        assert!(matches!(&actions[3], Action::Admit(admitted) if admitted.members.len() == 2), "{actions:?}");
         assert!(!actions.contains(&remove_status()));
     }
 

@@ -307,6 +307,8 @@ pub enum Action {
     ForgetConfirmedBatch,
     /// Let the site's own program look at a version that is staged.
     PrePublish(Version),
+    /// Remember who was let in and does not have a version when its time is up.
+    NoteLate(Version, Vec<Address>),
     /// Tell the site's own program that a version's rollout failed, and why.
     OnFailure(Version, String),
     /// Write down what becomes of the rollout.
