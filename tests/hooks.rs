@@ -73,6 +73,46 @@ fn the_monitors_program_is_told_that_a_rollout_was_given_up_and_why() {
 }
 
 #[test]
+fn a_members_program_is_told_once_that_a_service_is_down_with_nothing_to_go_back_to() {
+    need!("rsync", "dash", "sed");
+    let sandbox = Sandbox::new();
+    let member = Member::new(&sandbox);
+    let world = &member.world;
+    hook(world, "member-127.0.0.11/watch/hooks", "on-failure", 1);
+    let polled = |says: &str| {
+        let outcome = member.polled(Side::BINARY);
+        assert_eq!(outcome.status, 1, "{}", shown(&outcome));
+        assert!(outcome.stderr.contains(says), "{}", outcome.stderr);
+        outcome.stderr.lines().count()
+    };
+    // A first version.
+    std::fs::remove_file(world.path("member-127.0.0.11/workspace/bin/etc/service.conf")).unwrap();
+    world.published(BAD);
+    assert_eq!(polled("hook on-failure: "), 2, "its own failure is only said");
+    let first =
+        format!("on-failure {MODEL} {BAD} data lib success : the service does not answer on 127.0.0.11:");
+    assert!(told(world).starts_with(&first) && told(world).lines().count() == 1, "{}", told(world));
+    for _ in 0..2 {
+        assert_eq!(polled("the service does not answer"), 1);
+    }
+    assert_eq!(told(world).lines().count(), 1, "{}", told(world));
+
+    // One that works; then another that does not, nor does the one before any more.
+    world.published(GOOD);
+    assert_eq!(member.polled(Side::BINARY).status, 0);
+    world.write("start", "exit 0\n");
+    world.published("20180601000000");
+    polled("nor could the version before be put back");
+    let last = told(world).lines().last().unwrap().to_owned();
+    let expected =
+        format!("on-failure {MODEL} 20180601000000 data lib success : the service does not answer");
+    assert!(
+        last.starts_with(&expected) && last.contains("nor could the version before be put back"),
+        "{last}"
+    );
+}
+
+#[test]
 fn a_members_programs_are_run_around_the_restart_and_a_refusal_comes_before_it() {
     need!("rsync", "dash");
     let sandbox = Sandbox::new();

@@ -40,6 +40,10 @@ pub fn apply(plan: &Plan, member: &Member, settings: &Settings) -> Result<()> {
             (plan.word_of_failure(step), error)
         };
         if let (Some(word), Some(version)) = (word, &plan.about) {
+            // A service that is down is tried again every minute; the site's own program hears of it when the monitor does.
+            if word == Word::NotRestarted && tell::is_news(word, version, &error.to_string(), member) {
+                complain_of(run_hook(Hook::OnFailure, version, &error.to_string(), member, settings));
+            }
             tell::tell(word, version, &error.to_string(), member, settings);
         }
         return Err(error);

@@ -93,7 +93,7 @@ pub enum Action {
     PreRestart(Version),
     /// Tell the site's own program that the service came up with a version.
     PostRestart(Version),
-    /// Tell the site's own program that the service did not come up with a version.
+    /// Tell the site's own program that the service did not come up with a version, and that the one before was put back.
     OnFailure(Version),
     /// Write down what remains to be done.
     Record(Journal),

@@ -16,6 +16,12 @@ pub fn tell(word: Word, version: &Version, message: &str, member: &Member, setti
     }
 }
 
+/// Whether the monitor does not know that yet.
+pub fn is_news(word: Word, version: &Version, message: &str, member: &Member) -> bool {
+    let state = MemberState::new(word, version.clone(), clock::unix_now().0, message);
+    told(member).map_or(true, |told| state.is_news_after(told.as_ref()))
+}
+
 fn try_to_tell(
     word: Word,
     version: &Version,
