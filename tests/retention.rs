@@ -5,6 +5,7 @@ use crate::harness::outcome::shown;
 use crate::harness::parts::need;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF, announced};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World};
+use crate::health::{self, BAD};
 
 pub const NEW: &str = "20180413192258";
 pub const BEFORE: &str = "20170101000000";
@@ -252,4 +253,35 @@ fn a_member_deletes_its_own_old_versions_but_for_those_it_could_go_back_to() {
         let said = format!("{MODEL}: deleted 3 old versions ({} to {}), 30 bytes\n", OLD[1], OLD[3]);
         assert!(outcome.stdout.ends_with(&said), "{}", outcome.stdout);
     }
+}
+
+/// Two bad releases in a row, and the good version that is kept is there still.
+#[test]
+fn versions_that_do_not_come_up_push_no_good_one_out_on_a_member() {
+    need!("rsync", "dash", "sed");
+    let sandbox = Sandbox::new();
+    let member = health::Member::new(&sandbox);
+    let world = &member.world;
+    let env = "member-127.0.0.11/watch/env.sh";
+    world.write(env, [world.read(env), b"keep=1\n".to_vec()].concat());
+    let start = String::from_utf8(world.read("start")).unwrap();
+    let worse = "20180414000000";
+    world.write("start", start.replace(&format!("grep -q {BAD}"), &format!("grep -qE '{BAD}|{worse}'")));
+    let versions = world.path(format!("member-127.0.0.11/workspace/plugin/{MODEL}"));
+    let [kept, before, last] = ["20180301000000", "20180302000000", "20180501000000"];
+    for (version, status, there) in [
+        (kept, 0, &[kept][..]),
+        (before, 0, &[kept, before]),
+        (BAD, 1, &[kept, before, BAD]),
+        (worse, 1, &[kept, before, worse]),
+        (last, 0, &[kept, before, worse, last]),
+    ] {
+        world.published(version);
+        let outcome = member.polled(Side::BINARY);
+        assert_eq!(outcome.status, status, "{version}: {}", shown(&outcome));
+        assert_eq!(names_in(&versions), there, "{version}");
+        let said = format!("{MODEL}: deleted 1 old version ({BAD}), ");
+        assert_eq!(outcome.stdout.contains(&said), version == worse, "{}", outcome.stdout);
+    }
+    assert!(member.is_up());
 }

@@ -55,6 +55,7 @@ pub fn apply(plan: &Plan, member: &Member, settings: &Settings) -> Result<()> {
 fn roll_back(plan: &Plan, error: Error, member: &Member, settings: &Settings) -> (Option<Word>, Error) {
     match plan.roll_back.iter().try_for_each(|action| act(action, member, settings)) {
         Ok(()) => {
+            plan.tidy.iter().for_each(|action| complain_of(act(action, member, settings)));
             let error = Error::with_exit(error.exit, format!("{error}; the version before was put back"));
             (Some(Word::RolledBack), error)
         }
@@ -128,9 +129,9 @@ fn run_hook(hook: Hook, version: &Version, error: &str, member: &Member, setting
     hooks::run(&member.hooks(), hook, &Told { model: &settings.model, version, directory, error })
 }
 
-/// Of a hook that can stop nothing any more.
-fn complain_of(hook: Result<()>) {
-    if let Err(error) = hook {
+/// Of what can stop nothing any more: a hook, tidying up.
+fn complain_of(done: Result<()>) {
+    if let Err(error) = done {
         terminal::complain(super::PROGRAM, error);
     }
 }

@@ -131,6 +131,8 @@ pub struct Plan {
     /// What is done when the service did not start or did not come up (defect 16); nothing, where there is nothing to go
     /// back to: then the next poll tries again.
     pub roll_back: Vec<Action>,
+    /// What is done when that has succeeded; a failure is only said.
+    pub tidy: Vec<Action>,
     /// The announced version that all this is about; `None` where there is nothing to do.
     pub about: Option<Version>,
 }
@@ -198,7 +200,7 @@ fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
         };
         let about = journal.version.clone();
         steps.push(Action::Tell(Word::RolledBack, about.clone()));
-        return Ok(Plan { steps, roll_back: Vec::new(), about: Some(about) });
+        return Ok(Plan { steps, about: Some(about), ..Plan::default() });
     }
     if is_installed {
         // Of a poll that died before it installed another service.conf, only what it left to be done counts.
@@ -212,7 +214,8 @@ fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
         };
         steps.push(Action::Say(format!("finished what an earlier poll began: {version}")));
         steps.extend(prune(observed, fetched, observed.previous.as_deref()));
-        return Ok(Plan { steps, roll_back: roll_back(fetched, previous, &version), about: Some(version) });
+        let (roll_back, tidy) = roll_back(observed, fetched, previous, &version);
+        return Ok(Plan { steps, roll_back, tidy, about: Some(version) });
     }
     let version = named_in(fetched)?;
     let before = observed.installed.as_deref().map(version_of);
@@ -241,8 +244,8 @@ fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
     }));
     let previous = works.or(observed.previous.as_ref()).map(Vec::as_slice);
     steps.extend(prune(observed, fetched, previous));
-    let roll_back = roll_back(fetched, previous, &version);
-    Ok(Plan { steps, roll_back, about: Some(version) })
+    let (roll_back, tidy) = roll_back(observed, fetched, previous, &version);
+    Ok(Plan { steps, roll_back, tidy, about: Some(version) })
 }
 
 /// The versions that may be much like another: itself, which a script may have fetched in part, the installed one, and the one
@@ -311,15 +314,31 @@ fn report(version: &Version) -> Vec<Action> {
     vec![Action::Report(version.clone()), Action::Done]
 }
 
-/// Back to the service.conf before. The failed one is noted first, so that it is not tried again whenever this run dies.
-fn roll_back(failed: &[u8], previous: Option<&[u8]>, version: &Version) -> Vec<Action> {
-    let Some(previous) = previous else { return Vec::new() };
+/// Back to the service.conf before, and what is tidied up then. The failed one is noted first, so that it is not tried again
+/// whenever this run dies.
+fn roll_back(
+    observed: &Observed,
+    failed: &[u8],
+    previous: Option<&[u8]>,
+    version: &Version,
+) -> (Vec<Action>, Vec<Action>) {
+    let Some(previous) = previous else { return (Vec::new(), Vec::new()) };
     let mut steps = vec![
         Action::KeepFailed(failed.to_vec()),
         Action::Record(Journal { pending: Pending::RollBack, version: version.clone() }),
     ];
     steps.extend(put_back(previous, version));
-    steps
+    (steps, forget_failed(observed, failed, previous).into_iter().collect())
+}
+
+/// Where old versions are deleted, only the last one stays of those that did not come up here: nothing else remembers of the
+/// others that they did not, and a few bad releases would push the good ones out.
+fn forget_failed(observed: &Observed, failed: &[u8], previous: &[u8]) -> Option<Action> {
+    let named = |conf: &[u8]| Version::of_directory(service_conf::value(conf, "moduleversion")?).ok();
+    let earlier = named(observed.failed.as_deref()?)?;
+    let is_needed = [failed, previous].into_iter().any(|conf| named(conf).as_ref() == Some(&earlier));
+    let is_there = observed.retention.as_ref()?.present.contains(&earlier);
+    (is_there && !is_needed).then(|| Action::DeleteVersions(vec![earlier]))
 }
 
 /// The old versions that go when a service.conf is installed and works (defect 10): never those that it, the one before it, or
@@ -524,6 +543,33 @@ mod tests {
         let mut idle = observed(NEW, Some(NEW), None);
         idle.retention = retention();
         assert_eq!(decide(&idle).unwrap(), Plan::default());
+    }
+
+    #[test]
+    fn of_the_versions_that_did_not_come_up_here_only_the_last_one_stays() {
+        let earlier = "20180301000000";
+        let versions = |names: &[&str]| -> Vec<Version> {
+            names.iter().map(|name| Version::parse(name.as_bytes()).unwrap()).collect()
+        };
+        let mut upgrade = observed(NEW, Some(OLD), None);
+        upgrade.failed = Some(conf(earlier));
+        assert_eq!(decide(&upgrade).unwrap().tidy, [], "nothing is deleted unless that is asked for");
+        let present = versions(&[OLD, earlier]);
+        upgrade.retention = Some(Retention { keep: Keep::parse(b"9").unwrap(), present });
+        let expected = [Action::DeleteVersions(versions(&[earlier]))];
+        assert_eq!(decide(&upgrade).unwrap().tidy, expected);
+        let mut resumed = observed(NEW, Some(NEW), Some(&format!("await {NEW}\n")));
+        resumed.previous = Some(conf(OLD));
+        resumed.failed = upgrade.failed.clone();
+        resumed.retention = upgrade.retention.take();
+        assert_eq!(decide(&resumed).unwrap().tidy, [], "an answer that is late ends nothing");
+        resumed.journal = Journal::parse(format!("restart {NEW}\n").as_bytes());
+        assert_eq!(decide(&resumed).unwrap().tidy, expected);
+        // The same version with another service.conf, and one that is gone already.
+        for failed in [NEW, OLD, "20170101000000"] {
+            resumed.failed = Some([b"# remark\n".to_vec(), conf(failed)].concat());
+            assert_eq!(decide(&resumed).unwrap().tidy, [], "{failed}");
+        }
     }
 
     #[test]
