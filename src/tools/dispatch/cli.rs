@@ -315,7 +315,12 @@ impl Cli {
         let limit = limit.transpose().map_err(|e| e.context("--timeout"))?;
         let watch = if self.watch { Watch::UntilConverged(limit) } else { Watch::Once };
         let metrics = self.metrics.as_deref().map(metrics).transpose()?;
-        Ok(Request::Status(StatusRequest { model: self.model_if_any()?, shape: self.shape(), watch, metrics }))
+        Ok(Request::Status(StatusRequest {
+            model: self.model_if_any()?,
+            shape: self.shape(),
+            watch,
+            metrics,
+        }))
     }
 
     fn explain(&self) -> Result<Request> {
