@@ -273,7 +273,8 @@ fn snapshot(root: &Path) -> BTreeMap<PathBuf, String> {
     paths
 }
 
-/// What changed, but for locks, what waits beside its place until it is complete, and what a poller tells of its failure.
+/// What changed, but for locks, what waits beside its place until it is complete, and what a poller tells of its failure, or the
+/// history of a refusal.
 fn changes(before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>) -> Vec<String> {
     let is_ours = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -282,6 +283,7 @@ fn changes(before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>
         (name.starts_with('.') && name.ends_with(".lock"))
             || name == ".service_polling.told"
             || name.starts_with(".state-")
+            || name.starts_with(".history-")
             || path.ends_with(format!("datamining_service/{MODEL}/version"))
             || ["workspace/temp", "workspace/plugin", &format!("workspace/plugin/{MODEL}")]
                 .iter()

@@ -221,7 +221,10 @@ impl DryRun<'_> {
         let Some(why) = &plan.roll_back else { return self.show_checked(&plan) };
         match rollback::plan_because(why, self.site) {
             Ok(instead) => {
-                self.show(&instead.commit, None)?;
+                // Unless it is forced, a rollback goes to none that is bad.
+                let is_done = |action: &Action| !matches!(action, Action::ForgetBad(_));
+                let commit: Vec<Action> = instead.commit.into_iter().filter(is_done).collect();
+                self.show(&commit, None)?;
                 self.show_hooks(&plan.commit)?;
                 Err(rolled_back(why, self.site))
             }
