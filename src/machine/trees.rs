@@ -9,13 +9,24 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
 use crate::digest::{Digest, FileFacts};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::machine::files::{self, Kind};
+use crate::machine::threads;
 
 /// How much is read at once, bytes.
 const CHUNK: usize = 1 << 17;
+
+/// From so many bytes, or files, on, a copy is shared by threads.
+const WORTH_THREADS: (u64, usize) = (32 << 20, 512);
+/// More would only wait for the disk.
+const MOST_THREADS: usize = 4;
+
+/// After so many bytes of a copy the kernel is told to begin to write them to the disk, so that little is left when all of it has to be there.
+const WRITTEN_AHEAD: u64 = 8 << 20;
 
 /// Regular files by their path from the root of their tree.
 pub type Files = BTreeMap<Vec<u8>, FileFacts>;
@@ -125,21 +136,33 @@ fn leaves_the_tree(path: &Path, target: &Path) -> bool {
 /// Copies surveyed entries into an existing directory as `cp -r` does: the modes that the umask leaves, no set-id bits,
 /// no times, links as links. Then makes all of it durable. Returns the regular files, with the digests of what was read.
 /// Before a regular file is copied, `share` may put it in its place in another way, and return what it read of the source.
+/// What comes before the first directory is copied first; then all directories and links are made, then files are copied, large trees by several threads.
 ///
 /// Fails at the first entry that cannot be copied; the caller discards what was copied.
 pub fn copy(
     root: &Path,
     entries: &[Entry],
     destination: &Path,
-    share: &dyn Fn(&Path, &Entry, &Path) -> Option<FileFacts>,
+    share: &(dyn Fn(&Path, &Entry, &Path) -> Option<FileFacts> + Sync),
 ) -> Result<Files> {
-    let mut files = Files::new();
-    for entry in entries {
+    let copied = |entry: &Entry| -> Result<Option<(Vec<u8>, FileFacts)>> {
         let (source, place) = (at(root, &entry.path), at(destination, &entry.path));
         let shared = if entry.kind == Kind::File { share(&source, entry, &place) } else { None };
-        let copied = if shared.is_some() { shared } else { copy_entry(&source, entry, &place)? };
-        files.extend(copied.map(|facts| (entry.path.as_os_str().as_bytes().to_vec(), facts)));
+        let facts = if shared.is_some() { shared } else { copy_entry(&source, entry, &place)? };
+        Ok(facts.map(|facts| (entry.path.as_os_str().as_bytes().to_vec(), facts)))
+    };
+    let first_directory = entries.iter().take_while(|entry| entry.kind != Kind::Directory).count();
+    let (first, others) = entries.split_at(first_directory);
+    let (regular, others): (Vec<&Entry>, Vec<&Entry>) =
+        others.iter().partition(|entry| entry.kind == Kind::File);
+    let mut files = Files::new();
+    for entry in first.iter().chain(others) {
+        files.extend(copied(entry)?);
     }
+    let bytes = total_bytes(entries);
+    let is_much = bytes >= WORTH_THREADS.0 || regular.len() >= WORTH_THREADS.1;
+    let threads = if is_much { threads::at_most(MOST_THREADS) } else { 1 };
+    files.extend(threads::each(threads, &regular, |entry| copied(entry))?.into_iter().flatten());
     // A directory that its owner may not write to gets that mode once it is filled.
     for entry in entries.iter().rev() {
         if entry.kind == Kind::Directory && entry.mode & 0o700 != 0o700 {
@@ -177,14 +200,40 @@ fn copy_entry(source: &Path, entry: &Entry, destination: &Path) -> Result<Option
                 .mode(entry.mode & 0o777)
                 .open(destination)
                 .map_err(failed)?;
-            let size = entry.identity.size;
-            let (digest, size) =
-                read_through(from, source, size, |chunk| (&to).write_all(chunk).map_err(failed))?;
+            let mut ahead = WrittenAhead { file: &to, written: 0, begun: 0 };
+            let (digest, size) = read_through(from, source, entry.identity.size, |chunk| {
+                (&to).write_all(chunk).map_err(failed)?;
+                ahead.go_on(chunk.len());
+                Ok(())
+            })?;
             Ok(Some(FileFacts { digest, mode: entry.mode & 0o777, size }))
         }
         (Kind::Link | Kind::Special, _) => {
             Err(Error::failed(format!("{} is not a regular file, directory or link", source.display())))
         }
+    }
+}
+
+/// A file that is being written, and how far the kernel has been told to write it to the disk.
+struct WrittenAhead<'a> {
+    file: &'a File,
+    written: u64,
+    begun: u64,
+}
+
+impl WrittenAhead<'_> {
+    fn go_on(&mut self, length: usize) {
+        self.written += length as u64;
+        let waiting = self.written - self.begun;
+        if waiting < WRITTEN_AHEAD {
+            return;
+        }
+        // Of bytes that are not on the disk yet this is no more than a beginning: they stay in memory, too. It is advice; what makes the
+        // copy durable is syncfs.
+        if let (Ok(offset), Ok(length)) = (i64::try_from(self.begun), i64::try_from(waiting)) {
+            let _ = posix_fadvise(self.file, offset, length, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        }
+        self.begun = self.written;
     }
 }
 

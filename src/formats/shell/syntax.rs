@@ -81,6 +81,10 @@ pub fn first_unreadable_byte(source: &[u8]) -> Option<Refusal> {
         let what = "the file begins with an invisible byte order mark, as some editors write it";
         return Some(Refusal::at(source, 0, what, "save it as UTF-8 without one"));
     }
+    // A registry of thousands of stanzas has neither, as a rule.
+    if !source.contains(&b'\r') && !source.contains(&0) {
+        return None;
+    }
     let carriage_return =
         |(at, byte): (usize, &u8)| *byte == b'\r' && matches!(source.get(at + 1), Some(b'\n') | None);
     if let Some(at) = source.iter().enumerate().position(carriage_return) {

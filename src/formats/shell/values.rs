@@ -1,6 +1,6 @@
 //! Words -> values.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use crate::formats::shell::Context;
@@ -79,6 +79,8 @@ pub struct Scope<'a> {
     lost_at: Option<usize>,
     /// How many bytes the values of names may still put into other values.
     left: Cell<usize>,
+    /// The format of the last date, and what it prints: in a registry the same one stands in every stanza.
+    last_date: RefCell<Option<(Vec<u8>, Vec<u8>)>>,
 }
 
 /// How many bytes the values of names may put into others, beyond the file's own size: doubled in every line, a value would
@@ -94,6 +96,7 @@ impl<'a> Scope<'a> {
             names: BTreeMap::new(),
             lost_at: None,
             left: Cell::new(EXPANDED + source.len()),
+            last_date: RefCell::new(None),
         }
     }
 
@@ -202,7 +205,13 @@ impl<'a> Scope<'a> {
             let what = format!("date depends on {}, which is set above", String::from_utf8_lossy(name));
             return Err(self.source.refusal(offset, what, "write the value itself"));
         }
-        let mut text = self.context.now.format(format.unwrap_or(DATE)).map_err(|unknown| {
+        let format = format.unwrap_or(DATE);
+        if let Some((of, text)) = &*self.last_date.borrow()
+            && of == format
+        {
+            return Ok(text.clone());
+        }
+        let mut text = self.context.now.format(format).map_err(|unknown| {
             let what = format!("date's {} is not known here", String::from_utf8_lossy(&unknown.0));
             self.source.refusal(offset, what, "use another conversion")
         })?;
@@ -210,6 +219,7 @@ impl<'a> Scope<'a> {
         while text.last() == Some(&b'\n') {
             text.pop();
         }
+        *self.last_date.borrow_mut() = Some((format.to_vec(), text.clone()));
         Ok(text)
     }
 

@@ -101,9 +101,26 @@ impl<'a> Words<'a> {
     fn push(&mut self, byte: u8) {
         match self.parts.last_mut() {
             Some(Part::Literal(bytes)) => bytes.push(byte),
-            _ => self.parts.push(Part::Literal(vec![byte])),
+            _ => {
+                // As much as most words need, at once.
+                let mut bytes = Vec::with_capacity(32);
+                bytes.push(byte);
+                self.parts.push(Part::Literal(bytes));
+            }
         }
         self.at += 1;
+    }
+
+    /// A byte that stands for itself, and those behind it that do so everywhere, in quotes and out of them.
+    fn push_plain(&mut self, byte: u8) {
+        self.push(byte);
+        let rest = self.rest();
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./=:,+@%".contains(byte);
+        let length = rest.iter().take_while(|byte| is_plain(byte)).count();
+        if let Some(Part::Literal(bytes)) = self.parts.last_mut() {
+            bytes.extend_from_slice(&rest[..length]);
+            self.at += length;
+        }
     }
 
     /// Quotes make a word even where nothing stands between them.
@@ -148,7 +165,7 @@ impl<'a> Words<'a> {
                     "quote the value",
                 );
             }
-            _ => self.push(byte),
+            _ => self.push_plain(byte),
         }
         Ok(())
     }
@@ -211,7 +228,7 @@ impl<'a> Words<'a> {
             }
             (b'$', _) => self.dollar(Quotes::Double)?,
             (b'`', _) => self.backquoted(Quotes::Double)?,
-            _ => self.push(byte),
+            _ => self.push_plain(byte),
         }
         Ok(())
     }

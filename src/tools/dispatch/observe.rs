@@ -62,7 +62,9 @@ impl<'a> Site<'a> {
         Ok(is_there(&self.service.status())?
             || is_there(&self.upload.success())?
             || is_there(&self.upload.success_being_removed())?
-            || self.journal()?.is_some_and(|journal| journal.phase != Phase::Announced)
+            // A look that finds nothing costs less than an attempt to open it.
+            || (is_there(&self.service.journal())?
+                && self.journal()?.is_some_and(|journal| journal.phase != Phase::Announced))
             || is_there(&self.service.discarded())?)
     }
 
