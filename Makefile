@@ -13,14 +13,17 @@ FUZZ_SECONDS ?= 600
 FUZZ_TARGETS = admitted env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab held manifest mark member_state port_table rollout service_control version
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop demo-fleet test check golden defects cron crash fuzz races network reliability bench bench-quick build install
+.PHONY: help demo demo-stop demo-fleet test check golden defects cron crash fuzz races network reliability bench bench-quick scale build install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# The binaries are built apart from the examples: beside them they would be linked with what only tests ask of the libraries (regex with all of
+# Unicode), and be others than those that are installed.
 demo: ## a real fleet on loopback: two releases, what members serve (ARGS=--keep: stays up)
 	@sh .ci/need.sh cargo rsync cc
-	@$(CARGO) build --release --bins --example demo --example model_service
+	@$(CARGO) build --release --bins
+	@$(CARGO) build --release --example demo --example model_service
 	@$(TARGET)/release/examples/demo $(ARGS)
 
 demo-stop: ## stop a fleet that ARGS=--keep left up: make demo-stop DIR=...
@@ -30,7 +33,8 @@ demo-stop: ## stop a fleet that ARGS=--keep left up: make demo-stop DIR=...
 
 demo-fleet: ## a release that cannot be loaded, with 31 members on the binaries and on the scripts; writes docs/fleet.svg (some two minutes)
 	@sh .ci/need.sh cargo rsync cc
-	@$(CARGO) build --release --bins --example demo --example model_service
+	@$(CARGO) build --release --bins
+	@$(CARGO) build --release --example demo --example model_service
 	@$(TARGET)/release/examples/demo --fleet --record docs $(ARGS)
 
 test: ## every test; prints SKIP for each that lacks a real component, and how many (in CI: a failure, but for a container engine)
@@ -96,14 +100,23 @@ reliability: ## all of the above, and docs/reliability.md with its figures (some
 	@sh .ci/reliability.sh $(TARGET)/figures/figures.tsv docs/reliability.md
 
 bench: ## the binaries beside what they replace; writes docs/benchmarks.md (under 15 minutes)
-	@sh .ci/need.sh cargo dash rsync
-	@$(CARGO) build --release --bins --example bench
+	@sh .ci/need.sh cargo cc dash rsync
+	@[ "$$(id -u)" != 0 ] || sh .ci/need.sh ip tc || echo "so the slow line is made by rsync's --bwlimit" >&2
+	@$(CARGO) build --release --bins
+	@$(CARGO) build --release --example bench --example demo --example model_service
 	@$(TARGET)/release/examples/bench --work $(TARGET)/bench --scripts legacy-scripts --docs docs
 
 bench-quick: ## the same with smaller trees; writes nothing (under 2 minutes)
-	@sh .ci/need.sh cargo dash rsync
-	@$(CARGO) build --release --bins --example bench
+	@sh .ci/need.sh cargo cc dash rsync
+	@[ "$$(id -u)" != 0 ] || sh .ci/need.sh ip tc || echo "so the slow line is made by rsync's --bwlimit" >&2
+	@$(CARGO) build --release --bins
+	@$(CARGO) build --release --example bench --example demo --example model_service
 	@$(TARGET)/release/examples/bench --work $(TARGET)/bench --scripts legacy-scripts --quick
+
+scale: ## a fleet of 10,000 members, simulated: prints the tables of docs/scale.md
+	@sh .ci/need.sh cargo
+	@$(CARGO) build --quiet --release --example scale
+	@$(TARGET)/release/examples/scale
 
 build: ## the release binaries, in target/release
 	$(CARGO) build --release --bins

@@ -20,6 +20,7 @@ packages_of() {
         */zookeeper.jar) printf ' libzookeeper-java' ;;
         setpriv | setsid | unshare) printf ' util-linux' ;;
         script) printf ' bsdutils' ;;
+        ip | tc) printf ' iproute2' ;;
         # Named like their packages: rsync, dash, bash, cron, shellcheck, strace, ...
         *) printf ' %s' "$program" ;;
         esac

@@ -45,6 +45,7 @@ mod processes;
 mod races;
 mod retention;
 mod rollback;
+mod scale;
 mod scripts;
 mod service_conf_check;
 mod shells;

@@ -9,30 +9,81 @@ use crate::measure::Runs;
 
 /// A row: something of ours beside something else.
 pub struct Row {
-    /// What is done.
-    pub what: String,
-    /// What it is measured beside.
-    pub beside: String,
-    /// Ours.
-    pub ours: Runs,
-    /// The other; `None` where the goal is a time.
-    pub theirs: Option<Runs>,
-    /// The ratio of the medians, ours to theirs, that is not to be exceeded; seconds where there is no other.
-    pub goal: Option<f64>,
-    /// Bytes that were written, or that went over the wire.
-    pub bytes: Option<Bytes>,
-    /// The memory that is not to be exceeded, bytes.
-    pub memory_goal: Option<u64>,
+    what: String,
+    beside: String,
+    ours: Runs,
+    theirs: Option<Runs>,
+    bytes: Option<Bytes>,
+    goals: Vec<Goal>,
+    if_missed: String,
 }
 
-/// How many bytes, and how many it may be.
+/// Something that is not to be exceeded.
+#[derive(Debug, Clone, Copy)]
+pub enum Goal {
+    /// The ratio of the medians of the times, ours to the other's.
+    Ratio(f64),
+    /// Our time, seconds.
+    Seconds(f64),
+    /// The ratio of the bytes.
+    Bytes(f64),
+    /// Our memory, MiB.
+    Memory(f64),
+}
+
+/// Bytes that were written, or that went over the wire.
+#[derive(Debug, Clone, Copy)]
 pub struct Bytes {
     /// Ours.
     pub ours: u64,
     /// The other's.
     pub theirs: u64,
-    /// The ratio that is not to be exceeded.
-    pub goal: f64,
+}
+
+impl Row {
+    /// What was done by us, and what it was measured beside.
+    pub fn new(what: impl Into<String>, ours: Runs, beside: impl Into<String>) -> Row {
+        let (what, beside) = (what.into(), beside.into());
+        Row { what, beside, ours, theirs: None, bytes: None, goals: Vec::new(), if_missed: String::new() }
+    }
+
+    /// The other's times.
+    pub fn theirs(self, theirs: Runs) -> Row {
+        Row { theirs: Some(theirs), ..self }
+    }
+
+    /// The bytes of both.
+    pub fn bytes(self, ours: u64, theirs: u64) -> Row {
+        Row { bytes: Some(Bytes { ours, theirs }), ..self }
+    }
+
+    /// What is not to be exceeded.
+    pub fn goals(self, goals: &[Goal]) -> Row {
+        Row { goals: goals.to_vec(), ..self }
+    }
+
+    /// Why a goal may be missed, and what it would take.
+    pub fn if_missed(self, why: impl Into<String>) -> Row {
+        Row { if_missed: why.into(), ..self }
+    }
+
+    fn ratio(&self) -> Option<f64> {
+        Some(self.ours.median() / self.theirs.as_ref()?.median())
+    }
+
+    /// What a goal is about, as it was measured; infinite where it was not.
+    fn figure(&self, goal: Goal) -> f64 {
+        match goal {
+            Goal::Ratio(_) => self.ratio().unwrap_or(f64::INFINITY),
+            Goal::Seconds(_) => self.ours.median(),
+            Goal::Bytes(_) => self.bytes.as_ref().map_or(f64::INFINITY, Bytes::ratio),
+            Goal::Memory(_) => mebibytes(self.ours.peak()),
+        }
+    }
+
+    fn missed(&self) -> Vec<Goal> {
+        self.goals.iter().copied().filter(|goal| self.figure(*goal) > goal.limit()).collect()
+    }
 }
 
 impl Bytes {
@@ -42,54 +93,78 @@ impl Bytes {
     }
 }
 
-impl Row {
-    /// What the goal is about.
-    fn figure(&self) -> f64 {
-        self.ours.median() / self.theirs.as_ref().map_or(1.0, Runs::median)
+impl Goal {
+    fn limit(self) -> f64 {
+        let (Goal::Ratio(limit) | Goal::Seconds(limit) | Goal::Bytes(limit) | Goal::Memory(limit)) = self;
+        limit
     }
 
-    fn is_reached(&self) -> bool {
-        self.goal.is_none_or(|goal| self.figure() <= goal)
-            && self.bytes.as_ref().is_none_or(|bytes| bytes.ratio() <= bytes.goal)
-            && self.memory_goal.is_none_or(|goal| self.ours.peak() <= goal)
+    fn text(self) -> String {
+        match self {
+            Goal::Ratio(limit) => format!("time ≤ {limit}"),
+            Goal::Seconds(limit) => format!("≤ {limit} s"),
+            Goal::Bytes(limit) => format!("bytes ≤ {limit}"),
+            Goal::Memory(limit) => format!("memory ≤ {limit} MiB"),
+        }
     }
 }
 
-/// The table, in Markdown.
+/// The table, in Markdown, and below it why goals were missed.
 pub fn table(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| what | beside | ours | the other | ratio | bytes, ours to the other's | goal | our memory |\n\
-         |---|---|---:|---:|---:|---:|---|---:|\n",
+        "| what | beside | ours | the other | ratio | bytes, ours : the other's, ratio | our memory | goal | met |\n\
+         |---|---|---:|---:|---:|---:|---:|---|---|\n",
     );
     for row in rows {
-        let goals = [
-            row.goal.map(|goal| match row.theirs {
-                Some(_) => format!("≤ {goal}"),
-                None => format!("≤ {goal} s"),
-            }),
-            row.bytes.as_ref().map(|bytes| format!("bytes ≤ {}", bytes.goal)),
-        ];
-        let goals = goals.into_iter().flatten().collect::<Vec<_>>().join(", ");
-        let goal = match (goals.as_str(), row.is_reached()) {
-            ("", _) => String::new(),
-            (_, true) => format!("{goals}, reached"),
-            (_, false) => format!("{goals}, **not reached**"),
+        let missed = row.missed();
+        let met = match (row.goals.len(), missed.len()) {
+            (0, _) => String::new(),
+            (_, 0) => "yes".to_owned(),
+            (all, missed) if all == missed => "**no**".to_owned(),
+            _ => format!("**no**: {}", goals(&missed)),
         };
         let bytes = row.bytes.as_ref().map_or_else(String::new, |bytes| {
             format!("{:.1} : {:.1} MiB, {:.3}", mebibytes(bytes.ours), mebibytes(bytes.theirs), bytes.ratio())
         });
+        let memory = match row.ours.peak() {
+            0 => String::new(),
+            peak => format!("{:.1} MiB", mebibytes(peak)),
+        };
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {bytes} | {goal} | {:.1} MiB |",
+            "| {} | {} | {} | {} | {} | {bytes} | {memory} | {} | {met} |",
             row.what,
             row.beside,
             times(&row.ours),
             row.theirs.as_ref().map_or_else(String::new, times),
-            row.theirs.as_ref().map_or_else(String::new, |_| format!("{:.3}", row.figure())),
-            mebibytes(row.ours.peak()),
+            row.ratio().map_or_else(String::new, ratio),
+            goals(&row.goals),
+        );
+    }
+    let all = rows.iter().filter(|row| !row.goals.is_empty()).count();
+    let missing: Vec<&Row> = rows.iter().filter(|row| !row.missed().is_empty()).collect();
+    let _ = writeln!(text, "\n{} of {all} rows with a goal meet it.", all - missing.len());
+    for (n, row) in missing.iter().enumerate() {
+        let why = if row.if_missed.is_empty() { "not looked into yet" } else { &row.if_missed };
+        let begin = if n == 0 { "\n" } else { "" };
+        let _ = writeln!(
+            text,
+            "{begin}- *{}* beside *{}*: {}: {why}.",
+            row.what,
+            row.beside,
+            goals(&row.missed())
         );
     }
     text
+}
+
+fn goals(goals: &[Goal]) -> String {
+    goals.iter().map(|goal| goal.text()).collect::<Vec<_>>().join(", ")
+}
+
+/// With as many digits as say something.
+fn ratio(ratio: f64) -> String {
+    if ratio < 0.01 { format!("{ratio:.5}") } else { format!("{ratio:.2}") }
 }
 
 /// Median, and in parentheses the range.

@@ -1,52 +1,145 @@
 //! What a start costs: cron makes one every minute on every host.
 
+use std::path::Path;
 use std::process::Command;
 
+use crate::daemon::Daemon;
 use crate::measure::{Subject, in_turns, nothing};
-use crate::report::Row;
+use crate::report::{Goal, Row};
 use crate::{Bench, Result, tick};
 
-const BINARIES: [&str; 5] =
-    ["add_dispatch_docker", "rsync-push", "dispatch", "service_polling", "autoupdate-toggle"];
+const BINARIES: [&str; 8] = [
+    "add_dispatch_docker",
+    "rsync-push",
+    "dispatch",
+    "service_polling",
+    "autoupdate-toggle",
+    "port-registry",
+    "dockerrun",
+    "service-discovery",
+];
 
-/// `--help` of each binary, and a tick over one idle model, beside a shell that does nothing.
+const MODEL: &str = "model_0";
+
+/// `--help` of each binary, a tick over one idle model, and a poll with nothing new, beside a shell that does nothing.
 pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let rounds = if bench.quick { 30 } else { 200 };
-    let shell = || {
-        let mut command = Command::new("dash");
-        command.args(["-c", ":"]);
-        command
+    let shell = || shell(&["-c", ":"]);
+    let beside_a_shell = |what: &str, command: &dyn Fn() -> Command, if_missed: &str| {
+        pair(what, command, "dash -c :", &shell, rounds)
+            .map(|row| row.goals(&[Goal::Ratio(1.3)]).if_missed(if_missed))
     };
-    let tree = tick::Tree::with_models(bench, 1)?;
     let mut rows = Vec::new();
     for name in BINARIES {
+        let program = bench.binaries.join(name);
+        let size = std::fs::metadata(&program).map_err(|e| format!("{}: {e}", program.display()))?.len();
+        let what = format!("{name} --help ({} KiB)", size / 1024);
         let help = || {
-            let mut command = Command::new(bench.binaries.join(name));
+            let mut command = Command::new(&program);
             command.arg("--help");
             command
         };
-        rows.push(beside_a_shell(&format!("{name} --help"), &help, &shell, rounds)?);
+        rows.push(beside_a_shell(&what, &help, HELP_MISSED)?);
     }
-    rows.push(beside_a_shell("dispatch A P S, idle", &|| tree.one_model(), &shell, rounds)?);
+    let tree = tick::Tree::with_models(bench, 1)?;
+    rows.push(beside_a_shell("dispatch A P S, idle", &|| tree.one_model(), IDLE_MISSED)?);
+    tree.remove()?;
+
+    let member = Member::set_up(bench)?;
+    rows.push(beside_a_shell("service_polling, nothing new", &|| member.binary(), POLL_MISSED)?);
+    let rsync = "rsync of service.conf, and nothing else";
+    let row = pair("service_polling, nothing new", &|| member.binary(), rsync, &|| member.rsync(), rounds)?;
+    rows.push(row.goals(&[Goal::Ratio(1.3)]).if_missed(IDLE_MISSED));
+    let script = "service_polling.sh";
+    rows.push(pair(
+        "service_polling, nothing new",
+        &|| member.binary(),
+        script,
+        &|| member.script(),
+        rounds,
+    )?);
+    member.remove()?;
     Ok(rows)
 }
 
-fn beside_a_shell(
+const HELP_MISSED: &str = "what a start is made of is below";
+const IDLE_MISSED: &str = "see what a start is made of, below; the rest is the time zone, the lock and looking whether there is something to be done";
+const POLL_MISSED: &str = "nearly all of it is the `rsync` program and the daemon's answer (see the next row): a poll has to ask the monitor. A client of ours \
+    for the daemon's protocol would save the start of a program; it would be some thousand lines that have to follow rsync's versions";
+
+fn pair(
     what: &str,
-    command: &dyn Fn() -> Command,
-    shell: &dyn Fn() -> Command,
+    ours: &dyn Fn() -> Command,
+    beside: &str,
+    theirs: &dyn Fn() -> Command,
     rounds: usize,
 ) -> Result<Row> {
-    let subjects = [command, shell].map(|command| Subject { before: &nothing, command });
+    let subjects = [ours, theirs].map(|command| Subject { before: &nothing, command });
     let [ours, theirs] = <[_; 2]>::try_from(in_turns(rounds, &subjects)?).map_err(|_| "two subjects")?;
-    let beside = "dash -c :".to_owned();
-    Ok(Row {
-        what: what.to_owned(),
-        beside,
-        ours,
-        theirs: Some(theirs),
-        goal: Some(1.3),
-        bytes: None,
-        memory_goal: None,
-    })
+    Ok(Row::new(what, ours, beside).theirs(theirs))
+}
+
+fn shell(arguments: &[&str]) -> Command {
+    let mut command = Command::new("dash");
+    command.args(arguments);
+    command
+}
+
+/// A member that serves what its monitor announces.
+struct Member<'a> {
+    bench: &'a Bench,
+    root: std::path::PathBuf,
+    daemon: Daemon,
+}
+
+impl Member<'_> {
+    fn set_up(bench: &Bench) -> Result<Member<'_>> {
+        let root = bench.work.join("poll");
+        let failed = |e: std::io::Error| format!("{}: {e}", root.display());
+        let write = |path: &str, text: &str| {
+            let path = root.join(path);
+            path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text))
+        };
+        let conf = "[module]\nmodulepath=/x/20180413192258/lib/x.so\nmoduleversion=20180413192258\n";
+        let announced =
+            format!("monitor/rsync_service_data/datamining_service/{MODEL}/config_1/service.conf");
+        write(&announced, conf).map_err(failed)?;
+        write("workspace/bin/etc/service.conf", conf).map_err(failed)?;
+        let daemon = Daemon::start(&root, &[])?;
+        let env_sh = format!(
+            "monitor=127.0.0.1\nrsyncport={}\nmodulename={MODEL}\naddress=127.0.0.1\nservice_stop=true\nservice_start=true\n",
+            daemon.port
+        );
+        write("watch/env.sh", &env_sh).map_err(failed)?;
+        Ok(Member { bench, root, daemon })
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env("WATCH_ROOT", self.root.join("watch")).env("WORKSPACE_ROOT", self.root.join("workspace"));
+        command
+    }
+
+    fn binary(&self) -> Command {
+        self.command(&self.bench.binaries.join("service_polling"))
+    }
+
+    fn script(&self) -> Command {
+        let mut command = self.command(Path::new("dash"));
+        command.arg(self.bench.scripts.join("service_polling.sh"));
+        command
+    }
+
+    fn rsync(&self) -> Command {
+        let mut command = Command::new("rsync");
+        command.arg(format!("--port={}", self.daemon.port));
+        command.arg(format!("127.0.0.1::datamining_service/{MODEL}/config_1/service.conf"));
+        command.arg(self.root.join("fetched"));
+        command
+    }
+
+    fn remove(self) -> Result<()> {
+        drop(self.daemon);
+        std::fs::remove_dir_all(&self.root).map_err(|e| format!("{}: {e}", self.root.display()))
+    }
 }

@@ -4,12 +4,16 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::floor;
 use crate::measure::{Runs, Subject, in_turns, nothing};
-use crate::report::Row;
+use crate::report::{Goal, Row};
 use crate::{Bench, Result};
 
 /// Where members keep their models.
 const PREFIX: &str = "/data1/work/datasys/framework/service/workspace/plugin";
+
+/// How many models have an upgrade in flight, where some have.
+const IN_FLIGHT: usize = 10;
 
 /// A monitor with models at rest.
 pub struct Tree<'a> {
@@ -74,6 +78,37 @@ impl Tree<'_> {
         command
     }
 
+    /// A process that makes no more system calls for the same models than it has to.
+    fn floor(&self, looks: &str) -> Command {
+        // Where this program is, it is at once seen that it is not there.
+        let mut command = self.command(std::env::current_exe().unwrap_or_default());
+        command.arg(floor::FLOOR).arg(&self.root).arg(looks);
+        command
+    }
+
+    /// Whether the first models have an upgrade in flight that no member has confirmed.
+    fn set_in_flight(&self, is_so: bool) -> Result<()> {
+        let failed = |e: std::io::Error| format!("{}: {e}", self.root.display());
+        let conf = self.root.join("scripts/dispatch/conf");
+        std::fs::create_dir_all(&conf).map_err(failed)?;
+        for number in 0..IN_FLIGHT {
+            let model = format!("model_{number}");
+            let list = "members=127.0.0.11,127.0.0.12,127.0.0.13\nmoduleport=17019\n";
+            std::fs::write(conf.join(format!("{model}.env.sh")), list).map_err(failed)?;
+            let status = self.root.join("rsync_service_data/datamining_service").join(&model).join("status");
+            match is_so {
+                true => std::fs::write(&status, "20180413192258\n").map_err(failed)?,
+                false => std::fs::remove_file(&status).map_err(failed)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes it.
+    pub fn remove(self) -> Result<()> {
+        std::fs::remove_dir_all(&self.root).map_err(|e| format!("{}: {e}", self.root.display()))
+    }
+
     /// The legacy tick.
     fn script(&self) -> Command {
         let mut command = self.command("dash".into());
@@ -90,11 +125,18 @@ impl Tree<'_> {
 }
 
 /// The ticks over more and more models.
+#[derive(Default)]
 pub struct Ticks {
     /// How many models, and the binary's runs.
     pub binary: Vec<(usize, Runs)>,
     /// How many models, and the script's runs: where they do not take longer than anybody waits.
     pub script: Vec<(usize, Runs)>,
+    /// A process that does no more than it has to.
+    floor: Vec<(usize, Runs)>,
+    /// One that looks for all that has to be looked for.
+    promised: Vec<(usize, Runs)>,
+    /// With some in flight among the most models; and those at rest and then those in flight alone.
+    in_flight: Option<(usize, Runs, Runs)>,
 }
 
 impl Ticks {
@@ -102,50 +144,106 @@ impl Ticks {
     pub fn measured(bench: &Bench) -> Result<Ticks> {
         let (sizes, beside): (&[usize], usize) =
             if bench.quick { (&[100, 1_000], 100) } else { (&[100, 1_000, 10_000, 50_000], 1_000) };
-        let mut ticks = Ticks { binary: Vec::new(), script: Vec::new() };
+        let mut ticks = Ticks::default();
         for &models in sizes {
             let tree = Tree::with_models(bench, models)?;
-            let commands: [&dyn Fn() -> Command; 2] = [&|| tree.all_models(), &|| tree.script()];
-            let count = if models <= beside { 2 } else { 1 };
-            let subjects: Vec<Subject> =
-                commands[..count].iter().map(|&command| Subject { before: &nothing, command }).collect();
-            let mut runs = in_turns(5, &subjects)?.into_iter();
+            let commands: [&dyn Fn() -> Command; 3] =
+                [&|| tree.all_models(), &|| tree.floor(""), &|| tree.floor(floor::PROMISED)];
+            let rounds = if models < 10_000 { 21 } else { 7 };
+            let mut runs = in_turns(rounds, &commands.map(always))?.into_iter();
             ticks.binary.extend(runs.next().map(|runs| (models, runs)));
-            ticks.script.extend(runs.next().map(|runs| (models, runs)));
-            std::fs::remove_dir_all(&tree.root).map_err(|e| format!("{}: {e}", tree.root.display()))?;
+            ticks.floor.extend(runs.next().map(|runs| (models, runs)));
+            ticks.promised.extend(runs.next().map(|runs| (models, runs)));
+            if models <= beside {
+                let runs = in_turns(3, &[always(&|| tree.script())])?.into_iter().next();
+                ticks.script.extend(runs.map(|runs| (models, runs)));
+            }
+            if Some(&models) == sizes.last() {
+                ticks.in_flight = Some(in_flight(bench, &tree, models)?);
+            }
+            tree.remove()?;
         }
         Ok(ticks)
     }
 
-    /// Beside the script; and beside itself, for how it grows.
+    /// Beside the script, beside the least, and beside itself, for how it grows.
     pub fn rows(&self) -> Vec<Row> {
+        let what = |models: usize| format!("dispatch --all, {models} idle models");
         let of = |models: usize, ticks: &[(usize, Runs)]| {
             ticks.iter().find(|(count, _)| *count == models).map(|(_, runs)| runs.clone())
         };
         let beside_scripts = self.binary.iter().filter_map(|(models, ours)| {
-            let theirs = of(*models, &self.script)?;
-            Some(Row {
-                what: format!("dispatch --all, {models} idle models"),
-                beside: "dash dispatchserver.sh".to_owned(),
-                ours: ours.clone(),
-                theirs: Some(theirs),
-                bytes: None,
-                goal: (*models == 1_000).then_some(0.001),
-                memory_goal: (*models == 1_000).then_some(8 << 20),
-            })
+            let row = Row::new(what(*models), ours.clone(), "dash dispatchserver.sh");
+            let row = row.theirs(of(*models, &self.script)?).if_missed(SCRIPT_MISSED);
+            Some(if *models == 1_000 { row.goals(&[Goal::Ratio(0.001), Goal::Memory(8.0)]) } else { row })
+        });
+        let beside_the_least = self.binary.iter().filter_map(|(models, ours)| {
+            let row =
+                Row::new(what(*models), ours.clone(), "a process that looks for `status` and `success`");
+            let row = row.theirs(of(*models, &self.floor)?).if_missed(FLOOR_MISSED);
+            Some(if *models == 1_000 { row.goals(&[Goal::Ratio(2.0)]) } else { row })
+        });
+        let beside_the_same = self.binary.iter().filter_map(|(models, ours)| {
+            let row = Row::new(
+                what(*models),
+                ours.clone(),
+                "a process that makes the same six looks, and keeps no promise",
+            );
+            (*models == 1_000).then_some(row.theirs(of(*models, &self.promised)?))
         });
         let beside_itself = self.binary.windows(2).map(|pair| {
             let [(fewer, theirs), (more, ours)] = pair else { unreachable!("windows of two") };
-            Row {
-                what: format!("dispatch --all, {more} idle models"),
-                beside: format!("itself, {fewer} models"),
-                ours: ours.clone(),
-                theirs: Some(theirs.clone()),
-                bytes: None,
-                goal: Some(1.1 * f64::from(u32::try_from(more / fewer).unwrap_or(u32::MAX))),
-                memory_goal: None,
+            let times = f64::from(u32::try_from(more / fewer).unwrap_or(u32::MAX));
+            let row =
+                Row::new(what(*more), ours.clone(), format!("itself, {fewer} models")).theirs(theirs.clone());
+            match *more {
+                50_000 => row.goals(&[Goal::Ratio(times), Goal::Seconds(1.0)]),
+                _ => row.goals(&[Goal::Ratio(times)]),
             }
+            .if_missed("so many inodes and names do not stay in the processor's caches")
         });
-        beside_scripts.chain(beside_itself).collect()
+        let in_flight = self.in_flight.iter().map(|(models, ours, apart)| {
+            let what = format!("dispatch --all, {IN_FLIGHT} in flight among {models}");
+            Row::new(what, ours.clone(), format!("{models} at rest, and then {IN_FLIGHT} in flight alone"))
+                .theirs(apart.clone())
+                .goals(&[Goal::Ratio(1.1)])
+        });
+        beside_scripts
+            .chain(beside_the_least)
+            .chain(beside_the_same)
+            .chain(beside_itself)
+            .chain(in_flight)
+            .collect()
     }
+}
+
+const SCRIPT_MISSED: &str = "the script starts some three processes for each model, and their speed here sets the ratio; how far this tick is from the least is the row \
+    beside that";
+const FLOOR_MISSED: &str = "it looks six times, not twice: also for what a run that was killed has left (`.success.removing`, `.dispatch`, `plugin/.discarded`) and for the \
+    model's directory, so that one that is not there is an error; and it reads the registry as a shell would, where this process only looks for `mymodel=`. Less would take a \
+    file that says which models have work, kept by whoever makes work, and an unchanged rsync.sh does not keep it";
+
+fn always(command: &dyn Fn() -> Command) -> Subject<'_> {
+    Subject { before: &nothing, command }
+}
+
+/// With some in flight among many; and the many at rest and then those few alone, as one.
+fn in_flight(bench: &Bench, many: &Tree, models: usize) -> Result<(usize, Runs, Runs)> {
+    let few = Tree { bench, root: bench.work.join("tick-in-flight") };
+    few.build(IN_FLIGHT).map_err(|e| format!("{}: {e}", few.root.display()))?;
+    few.set_in_flight(true)?;
+    many.set_in_flight(true)?;
+    let (with, without) = (|| many.set_in_flight(true), || many.set_in_flight(false));
+    let ours = || many.all_models();
+    let apart = || {
+        let mut command = Command::new("dash");
+        let both = "cd \"$2\" && MONITOR_ROOT=$2/../../.. \"$1\" --all && cd \"$3\" && MONITOR_ROOT=$3/../../.. \"$1\" --all";
+        command.args(["-c", both, "both"]).arg(bench.binaries.join("dispatch"));
+        command.args([many, &few].map(|tree| tree.root.join("scripts/dispatch/bin"))).env("LC_ALL", "C");
+        command
+    };
+    let subjects = [Subject { before: &with, command: &ours }, Subject { before: &without, command: &apart }];
+    let [ours, apart] = <[Runs; 2]>::try_from(in_turns(7, &subjects)?).map_err(|_| "two subjects")?;
+    few.remove()?;
+    Ok((models, ours, apart))
 }

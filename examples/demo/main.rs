@@ -5,7 +5,7 @@
 //! itself is done by the binaries beside this example. Nothing is left behind, whatever ends the demo, but with
 //! `--keep`. Exit codes: 0 every member serves what was pushed, 1 not so, 2 wrong usage, 130 interrupted.
 //!
-//! `make demo-fleet`, which is `--fleet`: see [`incident`].
+//! `make demo-fleet`, which is `--fleet`: see [`incident`]. `--measure`, a part of `make bench`: see [`measured`].
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
 
 use std::net::SocketAddr;
@@ -19,6 +19,7 @@ mod fleet;
 mod ground;
 mod incident;
 mod keep;
+mod measured;
 mod processes;
 mod rollout;
 mod sweep;
@@ -28,6 +29,8 @@ mod timeline;
 use fleet::Fleet;
 use ground::Ground;
 use incident::Incident;
+use incident::clockwork::Side;
+use measured::Extent;
 use rollout::{RELEASES, Rollout};
 use timeline::{Timeline, say};
 
@@ -47,8 +50,8 @@ struct Cli {
     /// Push a release that cannot be loaded to a fleet with the binaries and to one with the scripts
     #[arg(long, conflicts_with_all = ["keep", "stop", "ask"])]
     fleet: bool,
-    /// With --fleet: how many members have the binaries
-    #[arg(long, value_name = "N", default_value_t = 31, value_parser = clap::value_parser!(u8).range(2..), requires = "fleet")]
+    /// With --fleet: how many members have the binaries; with --measure: how many there are
+    #[arg(long, value_name = "N", default_value_t = 31, value_parser = clap::value_parser!(u8).range(2..))]
     members: u8,
     /// With --fleet: how many members have the scripts
     #[arg(long, value_name = "N", default_value_t = 31, value_parser = clap::value_parser!(u8).range(1..), requires = "fleet")]
@@ -56,6 +59,15 @@ struct Cli {
     /// With --fleet: write fleet.csv and fleet.svg, what was served when, to this directory
     #[arg(long, value_name = "DIR", requires = "fleet")]
     record: Option<PathBuf>,
+    /// Print what releases to a fleet take, for `make bench`
+    #[arg(long, value_name = "SIDE", conflicts_with_all = ["keep", "stop", "ask", "fleet"])]
+    measure: Option<Side>,
+    /// With --measure: how many releases after the first one
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "measure")]
+    rounds: u8,
+    /// With --measure: how many files of 1 MiB the model has, one of a hundred of which changes with each release
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(100..), requires = "measure")]
+    files: u64,
 }
 
 /// Why the demo did not come to its end.
@@ -80,6 +92,7 @@ fn main() -> ExitCode {
     let done = match (&cli.stop, cli.ask) {
         (Some(dir), _) => ground::stop(dir).map_err(Problem::from),
         (None, Some(service)) => ask(service),
+        (None, None) if cli.measure.is_some() => measure(&cli),
         (None, None) if cli.fleet => show_fleet(cli),
         (None, None) => show(cli.keep),
     };
@@ -120,6 +133,13 @@ fn show_fleet(cli: Cli) -> Result<()> {
     let Cli { members, legacy_members, record, .. } = cli;
     processes::watch_signals()?;
     incident::show(&Incident { members, legacy_members, record })
+}
+
+fn measure(cli: &Cli) -> Result<()> {
+    let Some(side) = cli.measure else { return Ok(()) };
+    let extent = Extent { members: cli.members, rounds: cli.rounds, files: cli.files };
+    processes::watch_signals()?;
+    incident::on_ground(|dir| measured::run(dir, side, &extent))
 }
 
 fn roll_out(dir: &Path) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Cron, at a second for a minute: each host's job in a loop of its own, until the demo's end sweeps it away.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use crate::fleet::{Fleet, Member};
 use crate::{Result, processes};
@@ -10,7 +10,7 @@ use crate::{Result, processes};
 const LOOP: &str = r#"while :; do "$@"; sleep 1; done"#;
 
 /// Who runs on the hosts.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
 pub enum Side {
     /// The scripts in legacy-scripts/.
     Scripts,
@@ -21,15 +21,15 @@ pub enum Side {
 /// The file that the ticks' complaints go to.
 pub const TICKS: &str = "ticks.log";
 
-/// The monitor's tick, again and again.
-pub fn tick(fleet: &Fleet, side: Side) -> Result<()> {
+/// The monitor's tick, again and again; the process that waits for each.
+pub fn tick(fleet: &Fleet, side: Side) -> Result<Child> {
     let bin = fleet.monitor.root.join("scripts/dispatch/bin");
     let mut command = match side {
         Side::Scripts => repeated(Path::new("sh"), &["dispatchserver.sh"]),
         Side::Binaries => repeated(&fleet.binaries.join("dispatch"), &["--all"]),
     };
     command.current_dir(bin).env("MONITOR_ROOT", &fleet.monitor.root);
-    processes::start(&fleet.dir, &mut command, &fleet.dir.join("log").join(TICKS)).map(drop)
+    processes::start(&fleet.dir, &mut command, &fleet.dir.join("log").join(TICKS))
 }
 
 /// A member's poll, again and again.

@@ -14,7 +14,7 @@ use crate::{Result, processes};
 
 mod binaries;
 mod client;
-mod clockwork;
+pub mod clockwork;
 mod picture;
 mod record;
 mod scripts;
@@ -22,6 +22,7 @@ mod scripts;
 use client::Client;
 use clockwork::Side;
 use record::Record;
+pub use scripts::prepare as prepare_scripts;
 
 /// A model takes its time to load: so long a member is down when it is restarted.
 const LOAD_SECONDS: u8 = 1;
@@ -62,7 +63,7 @@ pub fn show(incident: &Incident) -> Result<()> {
 }
 
 /// Everything of a run is gone when it is over, however it ends.
-fn on_ground<T>(act: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+pub fn on_ground<T>(act: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let ground = Ground::new()?;
     // A signal may also show as a failure of what it hit.
     let done = act(ground.dir()).or_else(|problem| processes::go_on().and(Err(problem)));
@@ -196,7 +197,7 @@ fn member_list(fleet: &Fleet) -> PathBuf {
 }
 
 /// What service.conf on the monitor announces.
-fn announced(fleet: &Fleet) -> Result<String> {
+pub fn announced(fleet: &Fleet) -> Result<String> {
     let path = fleet.monitor.services().join(MODEL).join("config_1/service.conf");
     let conf = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     let version = model_rollout::formats::service_conf::value(&conf, "moduleversion").unwrap_or_default();
