@@ -93,6 +93,12 @@ impl Rsyncd {
         let entries = std::fs::read_dir("/proc").unwrap();
         entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok()).filter(is_ours).collect()
     }
+
+    /// Waits until this one is the only one: a daemon has a child for a moment for whoever has connected, if only to see whether it
+    /// answers.
+    pub fn is_alone(&self, pid: i32) {
+        wait_until(&format!("only {pid} runs"), || self.processes() == [pid]);
+    }
 }
 
 impl Drop for Rsyncd {
