@@ -410,21 +410,35 @@ fn a_daemon_that_is_busy_is_asked_again() {
     });
 }
 
-/// A connection that has the module's one place, and says nothing more.
+/// A connection that has the module's one place, and says nothing more. A child of the daemon that served one before may have it
+/// for a moment.
 fn occupied(port: u16, work: Work) -> TcpStream {
     let module = match work {
         Work::Push => "datamining_plugin",
         Work::Poll => "datamining_service",
     };
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let mut said = BufReader::new(stream.try_clone().unwrap());
-    let mut next = || {
-        let mut line = String::new();
-        said.read_line(&mut line).unwrap();
-        line
+    let occupy = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut said = BufReader::new(stream.try_clone().unwrap());
+        let mut next = || {
+            let mut line = String::new();
+            said.read_line(&mut line).unwrap();
+            line
+        };
+        assert!(next().starts_with("@RSYNCD: "));
+        stream.write_all(format!("@RSYNCD: 30.0\n{module}\n").as_bytes()).unwrap();
+        match next().as_str() {
+            "@RSYNCD: OK\n" => Some(stream),
+            other => {
+                assert!(other.starts_with("@ERROR: max connections"), "{other:?}");
+                None
+            }
+        }
     };
-    assert!(next().starts_with("@RSYNCD: "));
-    stream.write_all(format!("@RSYNCD: 30.0\n{module}\n").as_bytes()).unwrap();
-    assert_eq!(next(), "@RSYNCD: OK\n");
-    stream
+    let occupied = RefCell::new(None);
+    wait_until("the module's place is free", || {
+        *occupied.borrow_mut() = occupy();
+        occupied.borrow().is_some()
+    });
+    occupied.into_inner().unwrap()
 }
