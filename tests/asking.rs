@@ -198,7 +198,11 @@ fn a_thousand_silent_members_need_no_more_open_files_than_a_process_has_by_defau
         !outcome.stderr.contains("open files") && !outcome.stderr.contains("threads could be"),
         "{reasons:?}"
     );
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(120),
+        "one after the other they take 1000 s: {:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]

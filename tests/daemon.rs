@@ -329,7 +329,7 @@ fn a_daemon_that_does_not_end_in_time_is_reported_and_not_killed() {
     kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
     let begun = Instant::now();
     let ran = rsyncd.toggle("daemon stop");
-    assert!(begun.elapsed().as_secs() < 40, "there are time limits");
+    assert!(begun.elapsed().as_secs() < 120, "there are time limits");
     assert_eq!(ran.code, Some(1));
     assert!(
         ran.stderr.contains(&format!("pid {pid} was asked to end and still runs after 10 s")),

@@ -196,5 +196,5 @@ fn a_program_that_does_not_greet_is_no_daemon_and_keeps_nobody_waiting_for_long(
     let ran = rsyncd.toggle("disable --method rsyncd --module m --ip 127.0.0.2");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stdout.contains("by the rules only: what listens on port "), "{}", ran.stdout);
-    assert!(begun.elapsed().as_secs() < 30);
+    assert!(begun.elapsed().as_secs() < 120);
 }

@@ -28,7 +28,7 @@ impl Member<'_> {
         let env = format!("{DIR}/watch/env.sh");
         let root = world.root.display();
         let own = format!(
-            "moduleport={port}\nservice_timeout=2\nservice_stop='sh {root}/stop'\nservice_start='exec sh {root}/start > /dev/null 2>&1'\n"
+            "moduleport={port}\nservice_timeout=5\nservice_stop='sh {root}/stop'\nservice_start='exec sh {root}/start > /dev/null 2>&1'\n"
         );
         world.write(&env, [world.read(&env), own.into_bytes()].concat());
         world.write(
@@ -200,7 +200,7 @@ fn a_foreground_service_that_never_answers_is_ended() {
     let outcome = member.polled(Side::BINARY);
     assert_eq!(outcome.status, 1, "{}", shown(&outcome));
     assert!(
-        outcome.stderr.contains("still running after 2 s, and the service did not answer"),
+        outcome.stderr.contains("still running after 5 s, and the service did not answer"),
         "{}",
         outcome.stderr
     );

@@ -353,6 +353,6 @@ fn a_second_run_waits_for_the_lock_and_gives_up_with_75() {
     lock.lock().unwrap();
     let said = refused(&file, "disable --method crontab", 75);
     assert!(said.contains(".file.lock is held by another run; wait for it to end"), "{said}");
-    drop(lock);
+    lock.unlock().unwrap();
     toggled(&file, "disable --method crontab");
 }

@@ -121,7 +121,7 @@ fn a_tick_ends_a_denial_that_stands_in_an_included_file() {
     assert_eq!(tick(), "", "one that is edited is left for the next tick");
     let ran = rsyncd.toggle(ADMIT);
     assert_eq!(ran.code, Some(75), "{}", ran.stderr);
-    drop(lock);
+    lock.unlock().unwrap();
 
     let said = tick();
     let expected = "m.conf: admitted again in module \u{201c}m\u{201d}, as it was to be: 127.0.0.2\n";
@@ -154,7 +154,7 @@ fn an_edit_that_came_between_is_not_lost() {
         open.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok()).any(|path| path == lock_file)
     });
     fs::write(&file, "[m]\nhosts deny = 10.0.0.2\n").unwrap();
-    drop(lock);
+    lock.unlock().unwrap();
     assert!(run.wait().unwrap().success());
     assert_eq!(fs::read_to_string(&file).unwrap(), "[m]\nhosts deny = 10.0.0.2,10.0.0.1\n");
 }

@@ -68,7 +68,7 @@ fn a_tick_admits_whose_denial_is_over_and_the_running_daemon_follows() {
     let lock = fs::File::create(rsyncd.dir.path().join(".rsyncd.conf.lock")).unwrap();
     lock.lock().unwrap();
     assert_eq!((tick().as_str(), rsync("127.0.0.3")), ("", false));
-    drop(lock);
+    lock.unlock().unwrap();
     tick();
     assert!(rsync("127.0.0.3"));
     assert_eq!(fs::read(rsyncd.conf()).unwrap(), before);

@@ -23,7 +23,16 @@ pub enum Wait {
 /// A held lock. Dropping it releases it; so does the kernel when the process dies.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Closing the file would not do where another thread has just forked a child, which has it open until it becomes its program.
+    fn drop(&mut self) {
+        if let Err(error) = FileExt::unlock(&self.file) {
+            log::debug!("cannot unlock: {error}");
+        }
+    }
 }
 
 impl Lock {
@@ -74,7 +83,7 @@ impl Lock {
         if let Err(error) = noted {
             log::debug!("cannot note the owner in {}: {error}", path.display());
         }
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
     }
 }
 

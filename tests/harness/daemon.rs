@@ -90,7 +90,7 @@ impl Daemon {
 
     fn answers(&mut self) -> bool {
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(10) {
+        while begun.elapsed() < Duration::from_secs(60) {
             if self.child.try_wait().unwrap().is_some() {
                 return false;
             }

@@ -117,26 +117,12 @@ impl<'a> Site<'a> {
 
     /// The facts of fUpdateVersion, and the upload's entries for the copy.
     pub fn update_facts(&self, target: &Target, is_forced: bool) -> Result<(UpdateFacts, Vec<Entry>)> {
-        let (now, status, success) = (clock::now(), self.status()?, self.success()?);
-        let journal = self.journal()?;
         let mut facts = UpdateFacts {
-            now,
-            status,
-            success,
-            journal,
-            configurations: Vec::new(),
-            script_quiet_for: None,
-            published: Published::Absent,
-            is_sealed: false,
-            upload: None,
-            manifest: UploadManifest::Absent,
-            upload_is_as_journalled: false,
-            list: MemberList::Absent,
-            has_admitted: false,
-            has_note: false,
-            pin: None,
-            bad: None,
+            status: self.status()?,
+            success: self.success()?,
+            journal: self.journal()?,
             is_forced,
+            ..UpdateFacts::at(clock::now())
         };
         let Some(version) = update::candidate(&facts) else {
             facts.upload_is_as_journalled = self.is_as_journalled(&facts)?;

@@ -161,7 +161,7 @@ mod tests {
     use crate::formats::shell::Context;
     use crate::identity::Identity;
     use crate::time::{LocalTime, Seconds};
-    use crate::tools::dispatch::decide::{MemberList, Published, Success, UploadManifest};
+    use crate::tools::dispatch::decide::Success;
     use crate::tools::dispatch::journal::{Journal, Phase};
     use crate::tools::member_list::Origin;
 
@@ -268,23 +268,10 @@ mod tests {
             content: Vec::new(),
         };
         UpdateFacts {
-            now: now(),
             status: Some(Status { age: Seconds(180), version: Some(version(V)) }),
             success: Some(success),
             journal: Some(journal),
-            configurations: Vec::new(),
-            script_quiet_for: None,
-            published: Published::Absent,
-            is_sealed: false,
-            upload: None,
-            manifest: UploadManifest::Absent,
-            upload_is_as_journalled: false,
-            list: MemberList::Absent,
-            has_admitted: false,
-            has_note: false,
-            pin: None,
-            bad: None,
-            is_forced: false,
+            ..UpdateFacts::at(now())
         }
     }
 

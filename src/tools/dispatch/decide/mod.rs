@@ -140,6 +140,31 @@ pub struct UpdateFacts {
     pub is_forced: bool,
 }
 
+impl UpdateFacts {
+    /// Nothing is there. The first four facts say how much else has to be looked at.
+    pub fn at(now: LocalTime) -> UpdateFacts {
+        UpdateFacts {
+            now,
+            status: None,
+            success: None,
+            journal: None,
+            configurations: Vec::new(),
+            script_quiet_for: None,
+            published: Published::Absent,
+            is_sealed: false,
+            upload: None,
+            manifest: UploadManifest::Absent,
+            upload_is_as_journalled: false,
+            list: MemberList::Absent,
+            has_admitted: false,
+            has_note: false,
+            pin: None,
+            bad: None,
+            is_forced: false,
+        }
+    }
+}
+
 /// The member list.
 #[derive(Debug)]
 pub enum MemberList {

@@ -451,21 +451,11 @@ mod tests {
     /// An upload that was announced as V1, and a service.conf that announces an older version.
     fn facts() -> UpdateFacts {
         let conf = b"[module]\nmodulepath=/old\nmoduleconfig=/old\nmoduleversion=old\n";
+        let instant = chrono::DateTime::parse_from_rfc3339("2026-11-24T10:15:00+08:00").unwrap();
+        let path = "config_1/service.conf".into();
         UpdateFacts {
-            now: LocalTime {
-                instant: chrono::DateTime::parse_from_rfc3339("2026-11-24T10:15:00+08:00").unwrap(),
-                zone: "CST".to_owned(),
-            },
-            status: None,
             success: success(7, V1),
-            journal: None,
-            configurations: vec![Configuration {
-                path: "config_1/service.conf".into(),
-                bytes: conf.to_vec(),
-            }],
-            script_quiet_for: None,
-            published: Published::Absent,
-            is_sealed: false,
+            configurations: vec![Configuration { path, bytes: conf.to_vec() }],
             upload: Some(UploadFacts {
                 bytes: 10,
                 has_library: true,
@@ -473,14 +463,7 @@ mod tests {
                 of_another_push: None,
                 free_bytes: 100,
             }),
-            manifest: UploadManifest::Absent,
-            upload_is_as_journalled: false,
-            list: MemberList::Absent,
-            has_admitted: false,
-            has_note: false,
-            pin: None,
-            bad: None,
-            is_forced: false,
+            ..UpdateFacts::at(LocalTime { instant, zone: "CST".to_owned() })
         }
     }
 
