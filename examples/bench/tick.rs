@@ -15,6 +15,9 @@ const PREFIX: &str = "/data1/work/datasys/framework/service/workspace/plugin";
 /// How many models have an upgrade in flight, where some have.
 const IN_FLIGHT: usize = 10;
 
+/// So many models have all that a model has.
+const WHOLE: usize = 1_000;
+
 /// A monitor with models at rest.
 pub struct Tree<'a> {
     bench: &'a Bench,
@@ -45,12 +48,16 @@ impl Tree<'_> {
                  echo \"==================end run $mymodel=========================================\"`date`  >> ${{logFile}}\n"
             );
             let data = self.root.join("rsync_service_data");
-            for dir in ["lib", "data"] {
-                std::fs::create_dir_all(data.join("datamining_plugin").join(&model).join(dir))?;
+            let (upload, service) =
+                (data.join("datamining_plugin").join(&model), data.join("datamining_service").join(&model));
+            std::fs::create_dir_all(&upload)?;
+            std::fs::create_dir_all(service.join("plugin"))?;
+            // Into the others of very many nobody looks, and to build them takes minutes.
+            if number >= WHOLE {
+                continue;
             }
-            let service = data.join("datamining_service").join(&model);
-            for dir in ["plugin", "config_1"] {
-                std::fs::create_dir_all(service.join(dir))?;
+            for dir in [upload.join("lib"), upload.join("data"), service.join("config_1")] {
+                std::fs::create_dir(dir)?;
             }
             std::fs::write(
                 service.join("config_1/service.conf"),

@@ -108,7 +108,7 @@ fn row(bench: &Bench, shape: &Shape, pair: Pair, line: Option<Slow>) -> Result<R
     let (first, rounds) = match (line, bench.quick) {
         (None, false) => (First::IsForTheCaches, 5),
         (None, true) => (First::IsForTheCaches, 2),
-        (Some(_), false) => (First::Counts, 3),
+        (Some(_), false) => (First::Counts, 2),
         (Some(_), true) => (First::Counts, 1),
     };
     let runs = in_turns_from(first, rounds, &subjects)?;

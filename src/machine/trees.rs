@@ -402,4 +402,33 @@ mod tests {
             assert_eq!(leaves_the_tree(Path::new(path), Path::new(target)), leaves, "{path} -> {target}");
         }
     }
+
+    /// Files enough for threads, and one that is written to the disk while it is copied.
+    #[test]
+    fn a_large_tree_is_copied_by_threads_as_a_small_one_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, destination) = (dir.path().join("source"), dir.path().join("destination"));
+        let content = |number: usize| number.to_string().repeat(100 + number);
+        for number in 0..WORTH_THREADS.1 + 100 {
+            let below = source.join(format!("data/{}", number % 7));
+            fs::create_dir_all(&below).unwrap();
+            fs::write(below.join(number.to_string()), content(number)).unwrap();
+        }
+        let large: Vec<u8> =
+            (0..20_000_003_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        fs::write(source.join("data/large"), large).unwrap();
+        std::os::unix::fs::symlink("large", source.join("data/link")).unwrap();
+        fs::create_dir(&destination).unwrap();
+        let entries = survey(&source).unwrap();
+        let copied = copy(&source, &entries, &destination, &|_, _, _| None).unwrap();
+        assert!(same_content(&source, &destination).unwrap());
+        assert_eq!(copied, digest(&source, &entries).unwrap());
+        assert_eq!(copied.len(), WORTH_THREADS.1 + 101);
+
+        fs::remove_dir_all(&destination).unwrap();
+        fs::create_dir(&destination).unwrap();
+        fs::remove_file(source.join("data/3/10")).unwrap();
+        let failed = copy(&source, &entries, &destination, &|_, _, _| None).unwrap_err().to_string();
+        assert!(failed.contains("data/3/10"), "{failed}");
+    }
 }
