@@ -66,7 +66,7 @@ cron: ## a member's job is paused and resumed under a real cron, by its clock (s
 	@TMPDIR="$$(sh .ci/fast-tmp.sh)" $(CARGO) test --quiet --test suite -- --ignored cron:: --nocapture
 
 # A file system in memory: what is tried is the order of the calls, not the disk.
-crash: ## the release binaries killed before every call, and every call failing (some 40 minutes)
+crash: ## the release binaries killed before every call, and every call failing (some ten minutes)
 	@sh .ci/need.sh cargo rsync strace dash setsid
 	@$(CARGO) build --release --bins
 	@if [ -w /dev/shm ]; then TMPDIR=/dev/shm; export TMPDIR; fi; \

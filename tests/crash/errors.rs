@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::crash::cases::{self, Case};
 use crate::crash::strace::Call;
 use crate::crash::trial::{Bench, Disturbance, Trial};
-use crate::crash::{Extent, count, need_tracing, tell};
+use crate::crash::{Extent, check, count, need_tracing, tell};
 
 /// The errors that a call can end with, beyond those which say that a path is or is not there.
 fn errors_of(call: &Call, of_directory: bool) -> &'static [&'static str] {
@@ -126,20 +126,11 @@ pub fn failed_everywhere(case: &Case, extent: Extent) -> Vec<String> {
     problems
 }
 
-fn check(cases: &[Case], extent: Extent) {
-    let problems: Vec<String> = cases
-        .iter()
-        .flat_map(|case| {
-            failed_everywhere(case, extent).into_iter().map(|problem| format!("{}: {problem}", case.name))
-        })
-        .collect();
-    assert!(problems.is_empty(), "{} problems\n{}", problems.len(), problems.join("\n"));
-}
-
 #[test]
 fn a_call_that_fails_is_said_in_one_line_and_loses_nothing() {
     need_tracing!();
-    cases::all().for_each(|case| check(&[case], Extent::Sample(if case.rsyncs == 0 { 41 } else { 149 })));
+    let sample = |case: &Case| Extent::Sample(if case.rsyncs == 0 { 41 } else { 149 });
+    check(&cases::all().collect::<Vec<_>>(), |case| failed_everywhere(case, sample(case)));
 }
 
 macro_rules! at_every_call {
@@ -149,7 +140,7 @@ macro_rules! at_every_call {
             #[ignore = "make crash runs it"]
             fn $name() {
                 need_tracing!();
-                check(cases::ALL[$index], Extent::All);
+                check(cases::ALL[$index], |case| failed_everywhere(case, Extent::All));
             }
         )*
     };

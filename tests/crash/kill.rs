@@ -3,7 +3,7 @@
 
 use crate::crash::cases::{self, Case};
 use crate::crash::trial::{Bench, Disturbance};
-use crate::crash::{Extent, count, need_tracing, tell};
+use crate::crash::{Extent, check, count, need_tracing, tell};
 
 /// Kills a case at its places; returns what was wrong.
 pub fn killed_everywhere(case: &Case, extent: Extent) -> Vec<String> {
@@ -51,26 +51,18 @@ pub fn killed_everywhere(case: &Case, extent: Extent) -> Vec<String> {
     problems
 }
 
-fn check(cases: &[Case], extent: Extent) {
-    let problems: Vec<String> = cases
-        .iter()
-        .flat_map(|case| {
-            killed_everywhere(case, extent).into_iter().map(|problem| format!("{}: {problem}", case.name))
-        })
-        .collect();
-    assert!(problems.is_empty(), "{} problems\n{}", problems.len(), problems.join("\n"));
-}
-
 #[test]
 fn a_run_that_is_killed_shows_nothing_half_done_and_the_next_one_finishes_it() {
     need_tracing!();
-    cases::all().filter(|case| case.rsyncs == 0).for_each(|case| check(&[case], Extent::Sample(19)));
+    let cases: Vec<Case> = cases::all().filter(|case| case.rsyncs == 0).collect();
+    check(&cases, |case| killed_everywhere(case, Extent::Sample(19)));
 }
 
 #[test]
 fn a_run_that_is_killed_with_its_rsync_shows_nothing_half_done_and_the_next_one_finishes_it() {
     need_tracing!();
-    cases::all().filter(|case| case.rsyncs > 0).for_each(|case| check(&[case], Extent::Sample(149)));
+    let cases: Vec<Case> = cases::all().filter(|case| case.rsyncs > 0).collect();
+    check(&cases, |case| killed_everywhere(case, Extent::Sample(149)));
 }
 
 macro_rules! at_every_call {
@@ -80,7 +72,7 @@ macro_rules! at_every_call {
             #[ignore = "make crash runs it"]
             fn $name() {
                 need_tracing!();
-                check(cases::ALL[$index], Extent::All);
+                check(cases::ALL[$index], |case| killed_everywhere(case, Extent::All));
             }
         )*
     };

@@ -28,6 +28,7 @@ mod threads;
 mod trial;
 
 use crate::harness::figures;
+use cases::Case;
 
 /// How many of the places are tried.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +47,18 @@ impl Extent {
             Extent::Sample(nth) => places.into_iter().skip(nth / 2).step_by(nth).collect(),
         }
     }
+}
+
+/// Tries an experiment on cases, all at once, since most of a trial is waiting. Fails with what was wrong.
+fn check(cases: &[Case], experiment: impl Fn(&Case) -> Vec<String> + Sync) {
+    let problems_of = |case: &Case| -> Vec<String> {
+        experiment(case).into_iter().map(|problem| format!("{}: {problem}", case.name)).collect()
+    };
+    let problems: Vec<String> = std::thread::scope(|scope| {
+        let at_work: Vec<_> = cases.iter().map(|case| scope.spawn(|| problems_of(case))).collect();
+        at_work.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(problems.is_empty(), "{} problems\n{}", problems.len(), problems.join("\n"));
 }
 
 /// A line of figures: past the test runner's capture where somebody asked for them.
