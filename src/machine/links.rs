@@ -137,7 +137,7 @@ pub struct Earlier {
 impl Earlier {
     /// What [`trees::copy`] shares: a file gets a second name in `destination` instead of a copy, if it would be like a copy, and
     /// has the bytes that the source is read to have. A file that rotted on the disk is not handed on.
-    pub fn sharing(self, destination: &Path) -> impl Fn(&Path, &Entry, &Path) -> Option<FileFacts> + Sync {
+    pub fn sharing(self, destination: &Path) -> impl Fn(&Path, &Entry, &Path) -> Option<FileFacts> {
         let made = Made::below(destination);
         move |source, entry, place| {
             let made = made.filter(|_| self.same.contains(entry.path.as_os_str().as_bytes()))?;

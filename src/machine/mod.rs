@@ -18,7 +18,6 @@ pub mod processes;
 pub mod rsync;
 pub mod service;
 pub mod terminal;
-pub mod threads;
 pub mod trees;
 pub mod versions;
 pub mod zookeeper;

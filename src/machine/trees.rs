@@ -15,15 +15,9 @@ use crate::digest::{Digest, FileFacts};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::machine::files::{self, Kind};
-use crate::machine::threads;
 
 /// How much is read at once, bytes.
 const CHUNK: usize = 1 << 17;
-
-/// From so many bytes, or files, on, a copy is shared by threads.
-const WORTH_THREADS: (u64, usize) = (32 << 20, 512);
-/// More would only wait for the disk.
-const MOST_THREADS: usize = 4;
 
 /// After so many bytes of a copy the kernel is told to begin to write them to the disk, so that little is left when all of it has to be there.
 const WRITTEN_AHEAD: u64 = 8 << 20;
@@ -136,33 +130,21 @@ fn leaves_the_tree(path: &Path, target: &Path) -> bool {
 /// Copies surveyed entries into an existing directory as `cp -r` does: the modes that the umask leaves, no set-id bits,
 /// no times, links as links. Then makes all of it durable. Returns the regular files, with the digests of what was read.
 /// Before a regular file is copied, `share` may put it in its place in another way, and return what it read of the source.
-/// What comes before the first directory is copied first; then all directories and links are made, then files are copied, large trees by several threads.
 ///
 /// Fails at the first entry that cannot be copied; the caller discards what was copied.
 pub fn copy(
     root: &Path,
     entries: &[Entry],
     destination: &Path,
-    share: &(dyn Fn(&Path, &Entry, &Path) -> Option<FileFacts> + Sync),
+    share: &dyn Fn(&Path, &Entry, &Path) -> Option<FileFacts>,
 ) -> Result<Files> {
-    let copied = |entry: &Entry| -> Result<Option<(Vec<u8>, FileFacts)>> {
+    let mut files = Files::new();
+    for entry in entries {
         let (source, place) = (at(root, &entry.path), at(destination, &entry.path));
         let shared = if entry.kind == Kind::File { share(&source, entry, &place) } else { None };
-        let facts = if shared.is_some() { shared } else { copy_entry(&source, entry, &place)? };
-        Ok(facts.map(|facts| (entry.path.as_os_str().as_bytes().to_vec(), facts)))
-    };
-    let first_directory = entries.iter().take_while(|entry| entry.kind != Kind::Directory).count();
-    let (first, others) = entries.split_at(first_directory);
-    let (regular, others): (Vec<&Entry>, Vec<&Entry>) =
-        others.iter().partition(|entry| entry.kind == Kind::File);
-    let mut files = Files::new();
-    for entry in first.iter().chain(others) {
-        files.extend(copied(entry)?);
+        let copied = if shared.is_some() { shared } else { copy_entry(&source, entry, &place)? };
+        files.extend(copied.map(|facts| (entry.path.as_os_str().as_bytes().to_vec(), facts)));
     }
-    let bytes = total_bytes(entries);
-    let is_much = bytes >= WORTH_THREADS.0 || regular.len() >= WORTH_THREADS.1;
-    let threads = if is_much { threads::at_most(MOST_THREADS) } else { 1 };
-    files.extend(threads::each(threads, &regular, |entry| copied(entry))?.into_iter().flatten());
     // A directory that its owner may not write to gets that mode once it is filled.
     for entry in entries.iter().rev() {
         if entry.kind == Kind::Directory && entry.mode & 0o700 != 0o700 {
@@ -403,13 +385,13 @@ mod tests {
         }
     }
 
-    /// Files enough for threads, and one that is written to the disk while it is copied.
+    /// One of its files is written to the disk while it is copied.
     #[test]
-    fn a_large_tree_is_copied_by_threads_as_a_small_one_is() {
+    fn a_large_file_is_copied_as_a_small_one_is() {
         let dir = tempfile::tempdir().unwrap();
         let (source, destination) = (dir.path().join("source"), dir.path().join("destination"));
         let content = |number: usize| number.to_string().repeat(100 + number);
-        for number in 0..WORTH_THREADS.1 + 100 {
+        for number in 0..30 {
             let below = source.join(format!("data/{}", number % 7));
             fs::create_dir_all(&below).unwrap();
             fs::write(below.join(number.to_string()), content(number)).unwrap();
@@ -423,7 +405,7 @@ mod tests {
         let copied = copy(&source, &entries, &destination, &|_, _, _| None).unwrap();
         assert!(same_content(&source, &destination).unwrap());
         assert_eq!(copied, digest(&source, &entries).unwrap());
-        assert_eq!(copied.len(), WORTH_THREADS.1 + 101);
+        assert_eq!(copied.len(), 31);
 
         fs::remove_dir_all(&destination).unwrap();
         fs::create_dir(&destination).unwrap();
