@@ -80,8 +80,13 @@ fn line(svg: &mut String, ticks: &[(usize, Runs)], colour: &str, name: &str) {
         let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>");
     }
     if let Some((x, y)) = points.last() {
-        let _ =
-            writeln!(svg, "<text x=\"{:.0}\" y=\"{:.0}\" fill=\"{colour}\">{name}</text>", x + 8.0, y + 4.0);
+        // On the side of the line: behind it may be the picture's edge.
+        let _ = writeln!(
+            svg,
+            "<text x=\"{:.0}\" y=\"{:.0}\" fill=\"{colour}\" text-anchor=\"end\">{name}</text>",
+            x - 8.0,
+            y - 6.0
+        );
     }
 }
 
