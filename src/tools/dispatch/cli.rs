@@ -278,13 +278,13 @@ impl Cli {
     }
 
     fn rollback(&self) -> Result<Request> {
-        self.takes("--rollback", &["--to", "--why", "--force", "--keep", "--wait"])?;
+        self.takes("--rollback", &["--to", "--why", "--force", "--wait"])?;
         let to = self.to.as_ref().map(|to| Version::of_directory(to.as_bytes())).transpose()?;
         self.announce_again(to.map_or(Aim::Back, Aim::BackTo))
     }
 
     fn pin(&self) -> Result<Request> {
-        self.takes("--pin", &["--why", "--force", "--keep", "--wait"])?;
+        self.takes("--pin", &["--why", "--force", "--wait"])?;
         let version = self.pin.as_ref().map_or(b"".as_slice(), |version| version.as_bytes());
         self.announce_again(Aim::Pin(Version::of_directory(version)?))
     }
@@ -295,7 +295,7 @@ impl Cli {
     }
 
     fn unpin(&self) -> Result<Request> {
-        self.takes("--unpin", &["--keep", "--wait"])?;
+        self.takes("--unpin", &["--wait"])?;
         self.model().map(Request::Unpin)
     }
 
@@ -305,7 +305,7 @@ impl Cli {
     }
 
     fn history(&self) -> Result<Request> {
-        self.takes("--history", &["--json", "--why", "--force", "--keep", "--wait"])?;
+        self.takes("--history", &["--json"])?;
         Ok(Request::History(self.model()?, self.shape()))
     }
 
@@ -340,7 +340,7 @@ impl Cli {
         Ok(Request::Steer(self.model()?, verb, self.why()?.as_str().to_owned()))
     }
 
-    /// Fails (exit 2) at the first option that a command does not take; some take one without effect, as ever. That --jobs
+    /// Fails (exit 2) at the first option that a command does not take: one without effect would be taken for done. That --jobs
     /// needs --all and --timeout needs --watch, clap knows.
     fn takes(&self, command: &str, taken: &[&str]) -> Result<()> {
         let given = [
@@ -547,6 +547,10 @@ mod tests {
             &["--rollback", "m", "--status"],
             &["--prune", "--pause", "m"],
             &["--unpin", "m", "--force"],
+            &["--unpin", "m", "--keep", "3"],
+            &["--rollback", "m", "--keep", "3"],
+            &["--pin", "20180413192258", "m", "--keep", "3"],
+            &["--history", "m", "--force"],
             &["m", "/w", "m.so", "--why", "w"],
         ] {
             assert_eq!(request(wrong), None, "{wrong:?}");
@@ -563,6 +567,9 @@ mod tests {
             (&["--unpin", "m", "--dry-run"][..], "--unpin does not take --dry-run"),
             (&["--pause", "m", "--keep", "3"], "--pause does not take --keep"),
             (&["m", "/w", "m.so", "--to", "x"], "a tick does not take --to"),
+            (&["--history", "m", "--why", "w"], "--history does not take --why"),
+            (&["--history", "m", "--keep", "3"], "--history does not take --keep"),
+            (&["--history", "m", "--wait", "3"], "--history does not take --wait"),
             (&["--rollback"], "APPNAME is needed"),
         ] {
             assert_eq!(refused(arguments), format!("{what}; see dispatch --help"));
