@@ -227,10 +227,7 @@ impl Tick<'_> {
     /// Every problem was reported already: what remains is the exit code, and what was not done because of it.
     fn summary(&self) -> Result<()> {
         let Some(&exit) = self.problems.iter().max() else { return Ok(()) };
-        let count = match self.problems.len() - self.left_out {
-            1 => "1 problem, see above".to_owned(),
-            many => format!("{many} problems, see above"),
-        };
+        let count = see_above(self.problems.len() - self.left_out);
         let unnamed = match self.unreadable.checked_sub(NAMED) {
             Some(more @ 1..) => format!("; {more} more lines cannot be read"),
             _ => String::new(),
@@ -240,6 +237,14 @@ impl Tick<'_> {
             lines => format!("; {lines} lines that depend on them were left out"),
         };
         Err(Error::with_exit(exit, format!("{count}{unnamed}{left_out}; the other models are done")))
+    }
+}
+
+/// What remains to be said where so many problems were reported already.
+pub fn see_above(problems: usize) -> String {
+    match problems {
+        1 => "1 problem, see above".to_owned(),
+        many => format!("{many} problems, see above"),
     }
 }
 

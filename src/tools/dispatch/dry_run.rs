@@ -15,7 +15,7 @@ use crate::layout::{self, Monitor};
 use crate::machine::files::{self, Kind};
 use crate::machine::trees::{self, Entry};
 use crate::machine::{clock, environment, locks, terminal};
-use crate::tools::dispatch::all::REGISTRY_LIMIT;
+use crate::tools::dispatch::all::{REGISTRY_LIMIT, see_above};
 use crate::tools::dispatch::cli::{Manner, Target};
 use crate::tools::dispatch::decide::dry_run::{self, Amount, Copying, Shown};
 use crate::tools::dispatch::decide::{Action, MemberList, Plan, UpdateFacts, check, update};
@@ -71,10 +71,7 @@ pub fn all(monitor: &Monitor, registry: Option<PathBuf>, manner: Manner) -> Resu
     }
     let failing = problems.len();
     terminal::say(format!("{work} with something to do, {failing} that would fail, {at_rest} at rest"));
-    let failed = problems.into_iter().max().map(|exit| match failing {
-        1 => Error::with_exit(exit, "1 problem, see above"),
-        many => Error::with_exit(exit, format!("{many} problems, see above")),
-    });
+    let failed = problems.into_iter().max().map(|exit| Error::with_exit(exit, see_above(failing)));
     failed.map_or(Ok(()), Err).and(lifted)
 }
 

@@ -308,7 +308,9 @@ impl Upgrade<'_> {
         let Upgrade { facts, round, target, .. } = self;
         let version = Version::of_directory(round.announced).ok();
         let mut actions: Vec<Action> = version.into_iter().map(Action::MarkInFlightAgain).collect();
-        let line = format!("{}: took too long, {}; they are passed over", target.model, self.who_is_late());
+        let nobody_is_late = round.late_inside.is_empty() && round.failed.is_empty();
+        let passed_over = if nobody_is_late { "" } else { "; they are passed over" };
+        let line = format!("{}: took too long, {}{passed_over}", target.model, self.who_is_late());
         actions.push(Action::Say(line));
         actions.extend(self.note_late());
         let progress = round.progress(0);
@@ -740,6 +742,16 @@ mod tests {
         assert!(matches!(&actions[2], Action::NoteLate(_, late) if late.len() == 1), "{actions:?}");
         assert!(matches!(&actions[3], Action::Admit(admitted) if admitted.members.len() == 2), "{actions:?}");
         assert!(!actions.contains(&remove_status()));
+        let passed_over = |actions: &[Action]| match &actions[1] {
+            Action::Say(line) => line.clone(),
+            other => panic!("{other:?}"),
+        };
+        let late = "m: took too long, late: 10.0.0.1 (no answer) (1 of 3); they are passed over";
+        assert_eq!(passed_over(&actions), late);
+        // Its batch has the version, and the pause behind it lasts.
+        facts.members = members(&[Some(V), None, None]);
+        let nobody = "m: took too long, nobody who was let in is late";
+        assert_eq!(passed_over(&checked(&facts)), nobody);
     }
 
     #[test]
