@@ -376,6 +376,17 @@ const CASES: &[Case] = &[
         &["20180413192258 waits until the upgrade to 20170601000000 has ended\n"],
     ),
     (
+        // A script copies it.
+        |world| {
+            fleet(world, 1, "");
+            world.write(world.service(&format!("plugin/{V}/lib/half")), "x");
+            world.write(world.service("status"), format!("{V}\n"));
+        },
+        &[],
+        0,
+        &["mblog_yellow: the upgrade to 20180413192258 goes on, begun "],
+    ),
+    (
         |world| {
             world.registered();
             world.write(world.service("plugin/.discarded/20170101000000/lib/x"), "x");

@@ -127,7 +127,12 @@ pub fn left_out(model: &ModelName, member: &Address, hindrance: &Hindrance) -> S
 pub fn waiting(facts: &UpdateFacts, model: &ModelName) -> Option<String> {
     let (status, success) = (facts.status.as_ref()?, facts.success.as_ref()?);
     let ours = facts.journal.as_ref().filter(|journal| is_about(journal, Some(status)));
-    if was_dispatched(success, Some(status), ours, first_announced(&facts.configurations)) {
+    // A script at work has not announced yet what it copies.
+    let is_being_published =
+        ours.is_none() && success.announces.is_some() && success.announces == status.version;
+    if is_being_published
+        || was_dispatched(success, Some(status), ours, first_announced(&facts.configurations))
+    {
         return None;
     }
     let pushed = success.announces.as_ref().map_or_else(|| "what was pushed".to_owned(), Version::to_string);
@@ -281,6 +286,9 @@ mod tests {
         let line = |pushed: &str| Some(format!("m: {pushed} waits until the upgrade to {V} has ended"));
         assert_eq!(waiting(&facts(success(8, "20180501000000")), &model()), line("20180501000000"));
         assert_eq!(waiting(&facts(success(8, "")), &model()), line("what was pushed"));
+        let by_script = |pushed: &str| UpdateFacts { journal: None, ..facts(success(8, pushed)) };
+        assert_eq!(waiting(&by_script(V), &model()), None, "it copies that");
+        assert_eq!(waiting(&by_script(OLD), &model()), line(OLD));
         let at_rest = UpdateFacts { status: None, ..facts(success(8, V)) };
         assert_eq!(waiting(&at_rest, &model()), None);
     }
