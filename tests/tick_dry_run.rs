@@ -494,9 +494,10 @@ fn a_success_that_a_run_took_out_of_the_way_is_settled_by_a_tick_first() {
     fleet(&world, 1, "");
     std::fs::rename(world.upload("success"), world.upload(".success.removing")).unwrap();
     let foretold = dry(&world, &TICK);
-    assert_eq!((foretold.status, foretold.stderr.lines().count()), (1, 1), "{}", shown(&foretold));
-    assert!(foretold.stderr.contains("look once more after that"), "{}", foretold.stderr);
+    assert_eq!((foretold.status, foretold.stderr.as_str()), (0, ""), "as the tick: {}", shown(&foretold));
+    assert!(foretold.stdout.contains("/.success.removing success again"), "{}", foretold.stdout);
     ticked(&world);
+    assert_eq!(announced(&world), V);
     assert_eq!(agree(&world, &[]).0.status, 0);
 }
 

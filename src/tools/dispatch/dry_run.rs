@@ -108,7 +108,10 @@ fn tick(monitor: &Monitor, target: &Target, manner: Manner) -> Result<Found> {
     }
     site.check_within()?;
     locks::check_free(&site.service.lock())?;
-    success::check_settled(site.journal()?.map(|journal| journal.success), &site)?;
+    if let Some(aside) = success::to_be_put_back(site.journal()?.map(|journal| journal.success), &site)? {
+        terminal::say(one_line(&dry_run::put_back(&target.model, &aside)));
+        return Ok(Found::Work);
+    }
     let mut run = DryRun { site: &site, target, manner, done: Vec::new(), has_said: false };
     let updated = run.update_version();
     let checked = run.check_version();

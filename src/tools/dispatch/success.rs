@@ -1,6 +1,8 @@
 //! `success`: removed when its upgrade has ended, put back when it is another one's.
 
-use crate::error::{Error, Result};
+use std::path::PathBuf;
+
+use crate::error::Result;
 use crate::identity::Identity;
 use crate::machine::files;
 use crate::tools::dispatch::observe::Site;
@@ -27,17 +29,13 @@ pub fn settle_removal(dispatched: Option<Identity>, site: &Site) -> Result<()> {
     files::remove_if_exists(&aside)
 }
 
-/// Fails where a run died between the two steps of a removal, so that what a tick finds is another thing than what is there.
-pub fn check_settled(dispatched: Option<Identity>, site: &Site) -> Result<()> {
+/// The file that [`settle_removal`] would put back, if a run died between the two steps of a removal: then what a tick finds is
+/// another thing than what is there.
+pub fn to_be_put_back(dispatched: Option<Identity>, site: &Site) -> Result<Option<PathBuf>> {
     let aside = site.upload.success_being_removed();
     let would_come_back = files::facts(&aside)?.is_some_and(|facts| dispatched != Some(facts.identity));
-    if !would_come_back || files::facts(&site.upload.success())?.is_some() {
-        return Ok(());
-    }
-    let (model, aside) = (site.model, aside.display());
-    Err(Error::failed(format!(
-        "{model}: a run died over {aside}, which the next tick makes success again; look once more after that"
-    )))
+    let is_alone = would_come_back && files::facts(&site.upload.success())?.is_none();
+    Ok(is_alone.then_some(aside))
 }
 
 /// Puts back a `success` that a script's check has removed, unless another one is there.

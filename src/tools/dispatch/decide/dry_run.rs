@@ -1,5 +1,7 @@
 //! What a dry run shows of what a tick decides.
 
+use std::path::Path;
+
 use crate::names::{Address, ModelName};
 use crate::tools::dispatch::batches::Batches;
 use crate::tools::dispatch::decide::check::was_dispatched;
@@ -139,6 +141,15 @@ pub fn waiting(facts: &UpdateFacts, model: &ModelName) -> Option<String> {
     Some(format!("{model}: {pushed} waits until {} has ended", in_flight(status)))
 }
 
+/// What is said of a `success` that a run had taken out of the way when it died. What the tick makes of it is not forecast: the
+/// upload is not there yet as the tick finds it.
+pub fn put_back(model: &ModelName, aside: &Path) -> String {
+    let aside = aside.display();
+    format!(
+        "{model}: would make {aside} success again, over which a run died; look once more after that tick"
+    )
+}
+
 /// What is said where a tick does nothing.
 pub fn nothing(model: &ModelName, status: Option<&Status>) -> String {
     match status {
@@ -158,8 +169,6 @@ fn in_flight(status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::formats::env_file::EnvFile;
     use crate::formats::held::Hold;
