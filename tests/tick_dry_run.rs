@@ -1,21 +1,26 @@
 //! `dispatch ... --dry-run`: it says what the tick after it does, fails where that fails, in the same words, and changes nothing.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use model_rollout::layout::tick_lock_of;
 use model_rollout::machine::locks::{Lock, Wait};
 
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use regex::Regex;
 
 use crate::batches::{address, fleet};
+use crate::crash::strace::is_permitted;
 use crate::dry_run::patched;
 use crate::harness::outcome::shown;
 use crate::harness::parts::need;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF};
-use crate::harness::{Outcome, Sandbox, Side, Tool, World};
+use crate::harness::{Outcome, Sandbox, Side, Tool, World, wait_until};
 use crate::rollback::{dispatch, done, pushed};
 
 const OLD: &str = "20180101000000";
@@ -543,6 +548,52 @@ fn a_run_that_holds_the_lock_is_named_and_none_is_taken() {
     drop(lock);
     assert_eq!(dry(&world, &TICK).status, 0);
     assert!(Lock::take(&place, Wait::No).is_ok(), "a dry run leaves the lock free");
+}
+
+#[test]
+fn a_dry_run_that_is_stopped_anywhere_turns_no_tick_away() {
+    need!("rsync", "strace");
+    let sandbox = Sandbox::new();
+    if !is_permitted() {
+        return;
+    }
+    let world = sandbox.world();
+    in_flight(&world, "");
+    let registry = format!("sh dispatch.sh {MODEL} {PREFIX} {LIBRARY}\n");
+    world.write(world.registry(), registry);
+    done(&world, &["--all"]);
+    let log = world.path("trace");
+    for (arguments, lock) in
+        [(&TICK[..], world.service(".dispatch.lock")), (&["--all"][..], tick_lock_of(&world.registry()))]
+    {
+        let dry = world.command(Tool::Dispatch, Side::BINARY, &[arguments, &["--dry-run"]].concat());
+        let mut stopped = Command::new("strace");
+        // Behind every call that touches the lock.
+        stopped.args(["-D", "-e", "inject=%file,%desc:signal=STOP", "-o"]).arg(&log).arg("-P").arg(lock);
+        stopped.arg(dry.get_program()).args(dry.get_args());
+        world.prepare(&mut stopped, Tool::Dispatch, Side::BINARY);
+        let child = RefCell::new(stopped.stdout(Stdio::null()).spawn().unwrap());
+        let pid = Pid::from_raw(child.borrow().id().try_into().unwrap());
+        let has_ended = || child.borrow_mut().try_wait().unwrap();
+        let mut ticks = Vec::new();
+        loop {
+            wait_until("the dry run is stopped, or has ended", || {
+                let trace = std::fs::read_to_string(&log).unwrap_or_default();
+                has_ended().is_some() || trace.matches("--- stopped by SIGSTOP ---").count() > ticks.len()
+            });
+            if let Some(status) = has_ended() {
+                assert!(status.success(), "{status}");
+                break;
+            }
+            ticks.push(dispatch(&world, arguments));
+            signal::kill(pid, Signal::SIGCONT).unwrap();
+        }
+        assert!(!ticks.is_empty(), "it looked at no lock");
+        for tick in ticks {
+            assert_eq!((tick.status, tick.stderr.as_str()), (0, ""), "{}", shown(&tick));
+        }
+        std::fs::remove_file(&log).unwrap();
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use fs2::FileExt;
 
 use crate::error::{Error, Result};
-use crate::machine::{clock, files};
+use crate::machine::{clock, files, proc};
 
 /// How long to wait for a lock that another run holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +88,8 @@ impl Lock {
 }
 
 /// Fails as [`Lock::take`] does without a wait (exit 75 while another run holds the lock), and changes nothing: the file is
-/// neither created nor written. The kernel tells only whoever tries, so the lock is taken for an instant, and shared: those
-/// who look do not meet each other.
+/// neither created nor written, nor is the lock tried, since a run that begins at that instant would be turned away. By the
+/// kernel's table of locks: where that does not show who holds it, it is not known to be held.
 pub fn check_free(path: &Path) -> Result<()> {
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
     let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -99,10 +99,9 @@ pub fn check_free(path: &Path) -> Result<()> {
     if !file.metadata().map_err(|e| Error::io("open the lock", path, &e))?.is_file() {
         return Err(files::not_regular(path));
     }
-    match FileExt::try_lock_shared(&file) {
-        Ok(()) => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Err(Error::locked(held_by(&mut file, path))),
-        Err(e) => Err(Error::io("lock", path, &e)),
+    match proc::is_flocked(&file) {
+        true => Err(Error::locked(held_by(&mut file, path))),
+        false => Ok(()),
     }
 }
 

@@ -116,6 +116,45 @@ pub fn lock_holder(path: &Path) -> Result<Option<i32>> {
     Ok((lock.l_type != libc::F_UNLCK as libc::c_short).then_some(lock.l_pid))
 }
 
+/// Whether somebody holds an flock on an open file, by /proc/locks. `false`, too, where that is not there, or does not show whoever
+/// is on another host or in another container.
+pub fn is_flocked(file: &File) -> bool {
+    let Ok(table) = fs::read_to_string("/proc/locks") else {
+        log::debug!("who holds a lock is not known: /proc/locks cannot be read");
+        return false;
+    };
+    name_in_locks(file).is_some_and(|name| table.lines().any(|line| is_flock_on(line, &name)))
+}
+
+/// A line of /proc/locks: number, `->` where somebody waits for the lock, kind, two words, process, `MAJOR:MINOR:INODE`, two numbers.
+fn is_flock_on(line: &str, name: &str) -> bool {
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    fields.next() == Some("FLOCK") && fields.nth(3) == Some(name)
+}
+
+/// What /proc/locks calls an open file. It may be another device and inode than the file says that it has: of btrfs each subvolume
+/// says a device of its own, of an overlay the files below it.
+fn name_in_locks(file: &File) -> Option<String> {
+    let metadata = file.metadata().ok()?;
+    let about = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).unwrap_or_default();
+    let field = |name: &str| about.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let device = field("mnt_id:").and_then(device_of_mount);
+    let (major, minor) = device.unwrap_or_else(|| (libc::major(metadata.dev()), libc::minor(metadata.dev())));
+    // Linux says it here from 5.14 on.
+    let inode = field("ino:").map_or_else(|| metadata.ino().to_string(), str::to_owned);
+    Some(format!("{major:02x}:{minor:02x}:{inode}"))
+}
+
+/// The device of a mount: the third field of its line in /proc/self/mountinfo, whose first is its number.
+fn device_of_mount(mount: &str) -> Option<(u32, u32)> {
+    let table = fs::read("/proc/self/mountinfo").ok()?;
+    // A directory's name may hold any bytes.
+    let table = String::from_utf8_lossy(&table);
+    let line = table.lines().find(|line| line.split(' ').next() == Some(mount))?;
+    let (major, minor) = line.split(' ').nth(2)?.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
 /// What a process and its descendants have read so far, in bytes, from files and the network. `None` when the kernel does not
 /// tell: it counts only with `CONFIG_TASK_IO_ACCOUNTING`, and names children only with `CONFIG_PROC_CHILDREN`.
 pub fn bytes_read(pid: i32) -> Option<u64> {
@@ -305,6 +344,21 @@ mod tests {
         assert_eq!(read(line(loopback, "01")), None, "a connection");
         let v6 = [[0; 4], [0; 4], [0; 4], [0, 0, 0, 1]].map(word).concat();
         assert_eq!(read(line(v6, "0A")), Some(("[::1]:18731".to_owned(), 928_202)));
+    }
+
+    #[test]
+    fn a_lock_is_told_from_one_that_is_waited_for_and_from_one_of_another_kind() {
+        let name = "00:1b:53926";
+        assert!(is_flock_on("7: FLOCK  ADVISORY  WRITE 25625 00:1b:53926 0 EOF", name));
+        for other in [
+            "7: -> FLOCK  ADVISORY  WRITE 25625 00:1b:53926 0 EOF",
+            "7: POSIX  ADVISORY  WRITE 25625 00:1b:53926 0 EOF",
+            "7: FLOCK  ADVISORY  WRITE 25625 00:1c:53926 0 EOF",
+            "7: FLOCK  ADVISORY  WRITE 25625 00:1b:5392 0 EOF",
+            "",
+        ] {
+            assert!(!is_flock_on(other, name), "{other}");
+        }
     }
 
     #[test]

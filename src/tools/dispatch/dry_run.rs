@@ -1,6 +1,6 @@
 //! `dispatch ... --dry-run`: a tick up to where it would change something. The facts are observed and the decisions made by what
-//! a tick does it with; their actions are shown instead of carried out, and what follows from them is forecast. Holds no lock,
-//! writes no file, runs no hook. An upload that has a manifest is read, as a tick reads it.
+//! a tick does it with; their actions are shown instead of carried out, and what follows from them is forecast. Takes no
+//! lock, not even for an instant, writes no file, runs no hook. An upload that has a manifest is read, as a tick reads it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
