@@ -15,10 +15,13 @@ use crate::layout::{self, Monitor};
 use crate::machine::files::{self, Kind};
 use crate::machine::trees::{self, Entry};
 use crate::machine::{clock, environment, locks, terminal};
+use crate::time::Seconds;
 use crate::tools::dispatch::all::{REGISTRY_LIMIT, see_above};
 use crate::tools::dispatch::cli::{Manner, Target};
 use crate::tools::dispatch::decide::dry_run::{self, Amount, Copying, Shown};
-use crate::tools::dispatch::decide::{Action, MemberList, Plan, UpdateFacts, check, update};
+use crate::tools::dispatch::decide::{
+    Action, MemberList, Plan, UpdateFacts, check, in_flight_since_s, update,
+};
 use crate::tools::dispatch::observe::Site;
 use crate::tools::dispatch::{PROGRAM, check_mounted, check_registered, not_rolled_back, rolled_back};
 use crate::tools::dispatch::{publish, rollback, success};
@@ -42,7 +45,7 @@ pub fn one(monitor: &Monitor, target: &Target, manner: Manner) -> Result<()> {
     let lifted = lift::due_denials(Mode::Show);
     let found = tick(monitor, target, manner);
     if matches!(found, Ok(Found::AtRest)) {
-        terminal::say(dry_run::nothing(&target.model, None));
+        terminal::say(dry_run::nothing(&target.model));
     }
     found.map(drop).and(lifted)
 }
@@ -118,7 +121,16 @@ fn tick(monitor: &Monitor, target: &Target, manner: Manner) -> Result<Found> {
     let deleted = run.deletions();
     updated.and(checked).and(deleted)?;
     if !run.has_said {
-        run.say(&dry_run::nothing(site.model, site.status()?.as_ref()));
+        let line = match site.status()? {
+            None => dry_run::nothing(site.model),
+            Some(status) => {
+                let (journal, note) = (site.journal()?, site.rollout_note()?);
+                let now_s = clock::unix_now().0;
+                let since_s = in_flight_since_s(&status, journal.as_ref(), note.as_ref(), now_s);
+                dry_run::goes_on(site.model, &status, Seconds(now_s - since_s))
+            }
+        };
+        run.say(&line);
     }
     Ok(Found::Work)
 }

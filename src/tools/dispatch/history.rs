@@ -8,6 +8,7 @@ use crate::identity::Identity;
 use crate::layout::Monitor;
 use crate::machine::{clock, terminal};
 use crate::names::ModelName;
+use crate::time::Seconds;
 use crate::tools::dispatch::cli::Shape;
 use crate::tools::dispatch::decide::check::confirms;
 use crate::tools::dispatch::decide::{Action, CheckFacts, Members, Success, UpdateFacts, update};
@@ -128,7 +129,7 @@ pub fn remember_confirmed(facts: &CheckFacts, site: &Site) {
     let new = members.iter().filter(|(_, answer)| has_it(answer)).map(|(member, _)| member.to_string());
     let new: Vec<String> = new.filter(|member| !known.contains(member)).collect();
     if !new.is_empty() {
-        let duration_s = Some(status.age.0);
+        let duration_s = facts.in_flight_for().map(|Seconds(seconds)| seconds);
         tell(Event { members: new, duration_s, ..event("confirmed", &version) }, site);
     }
 }

@@ -20,8 +20,8 @@ pub enum Phase {
     Announced,
 }
 
-/// A line: phase, version, the identity of the `success` that was dispatched (defect 4), and what was announced before; then
-/// what that `success` held.
+/// A line: phase, version, the identity of the `success` that was dispatched (defect 4), `@` and when the upgrade began, and what
+/// was announced before; then what that `success` held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
     /// How far the upgrade is.
@@ -30,6 +30,9 @@ pub struct Journal {
     pub version: Version,
     /// The `success` that announced it.
     pub success: Identity,
+    /// When the upgrade began, in seconds since 1970: `status` is written again while it goes on. `None` where an earlier build
+    /// wrote the journal.
+    pub begun_s: Option<i64>,
     /// What the service.conf files announced before it, to go back to.
     pub before: Vec<Version>,
     /// The bytes of that `success`: a script's check may remove it before it is dispatched. Of a rollback, what is noted
@@ -43,7 +46,9 @@ impl Journal {
         let line = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len());
         let text = std::str::from_utf8(&bytes[..line]).ok()?;
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
-        let [phase, version, device, inode, modified_ns, size, before @ ..] = &words[..] else { return None };
+        let [phase, version, device, inode, modified_ns, size, further @ ..] = &words[..] else {
+            return None;
+        };
         let phase = match *phase {
             "publishing" => Phase::Publishing,
             "published" => Phase::Published,
@@ -57,11 +62,16 @@ impl Journal {
             modified_ns: modified_ns.parse().ok()?,
             size: size.parse().ok()?,
         };
+        // No version begins with it.
+        let (begun_s, before) = match further {
+            [first, before @ ..] if first.starts_with('@') => (Some(first.get(1..)?.parse().ok()?), before),
+            before => (None, before),
+        };
         let before = before.iter().map(|word| Version::of_directory(word.as_bytes()).ok());
         let before = before.collect::<Option<Vec<Version>>>()?;
         let version = Version::parse(version.as_bytes()).ok()?;
         let content = bytes.get(line + 1..).unwrap_or_default().to_vec();
-        Some(Journal { phase, version, success, before, content })
+        Some(Journal { phase, version, success, begun_s, before, content })
     }
 
     /// The journal's bytes.
@@ -74,6 +84,7 @@ impl Journal {
         };
         let Identity { device, inode, modified_ns, size } = self.success;
         let mut line = format!("{phase} {} {device} {inode} {modified_ns} {size}", self.version);
+        self.begun_s.iter().for_each(|begun_s| line.push_str(&format!(" @{begun_s}")));
         self.before.iter().for_each(|version| line.push_str(&format!(" {version}")));
         [line.as_bytes(), b"\n", &self.content].concat()
     }
@@ -86,15 +97,17 @@ mod tests {
     #[test]
     fn a_journal_is_read_back_as_written_and_garbage_is_none() {
         let version = |text: &str| Version::of_directory(text.as_bytes()).unwrap();
-        for (phase, before) in [
-            (Phase::Announced, vec![]),
-            (Phase::RollingBack, vec![version("demo_version")]),
-            (Phase::Published, vec![version("20180412"), version("20180411")]),
+        for (phase, begun_s, before) in [
+            (Phase::Announced, None, vec![]),
+            (Phase::Announced, Some(1_523_619_605), vec![]),
+            (Phase::RollingBack, Some(-1), vec![version("demo_version")]),
+            (Phase::Published, None, vec![version("20180412"), version("20180411")]),
         ] {
             let journal = Journal {
                 phase,
                 version: version("20180413192258"),
                 success: Identity { device: 1, inode: 2, modified_ns: -3, size: 15 },
+                begun_s,
                 before,
                 content: b"20180413192258 by \xff\nmore\n".to_vec(),
             };
@@ -106,6 +119,9 @@ mod tests {
             "announced x 1 2 3 4",
             "done 20180413192258 1 2 3 4",
             "announced 20180413192258 1 2 3 4 ../x",
+            "announced 20180413192258 1 2 3 4 @",
+            "announced 20180413192258 1 2 3 4 @x 20180412",
+            "announced 20180413192258 1 2 3 4 20180412 @7",
             "\u{0}",
         ] {
             assert_eq!(Journal::parse(garbage.as_bytes()), None);

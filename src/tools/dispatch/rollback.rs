@@ -133,6 +133,7 @@ impl Site<'_> {
             present: versions::in_directory(&self.service.versions())?,
             bad: self.bad_versions()?,
             pin: self.pin()?,
+            now_s: clock::unix_now().0,
         })
     }
 

@@ -467,6 +467,7 @@ mod tests {
                 phase: Phase::Announced,
                 version,
                 success: identity(7),
+                begun_s: None,
                 before: vec![],
                 content: V.as_bytes().to_vec(),
             }),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::names::{Address, ModelName};
+use crate::time::Seconds;
 use crate::tools::dispatch::batches::Batches;
 use crate::tools::dispatch::decide::check::was_dispatched;
 use crate::tools::dispatch::decide::status::{duration, held_by};
@@ -150,14 +151,14 @@ pub fn put_back(model: &ModelName, aside: &Path) -> String {
     )
 }
 
-/// What is said where a tick does nothing.
-pub fn nothing(model: &ModelName, status: Option<&Status>) -> String {
-    match status {
-        None => format!("{model}: there is nothing to do"),
-        Some(status) => {
-            format!("{model}: {} goes on, begun {} ago", in_flight(status), duration(status.age))
-        }
-    }
+/// What is said where a tick does nothing, and no upgrade is in flight.
+pub fn nothing(model: &ModelName) -> String {
+    format!("{model}: there is nothing to do")
+}
+
+/// What is said where a tick does nothing about an upgrade that has been in flight for so long.
+pub fn goes_on(model: &ModelName, status: &Status, for_s: Seconds) -> String {
+    format!("{model}: {} goes on, begun {} ago", in_flight(status), duration(for_s))
 }
 
 fn in_flight(status: &Status) -> String {
@@ -174,7 +175,7 @@ mod tests {
     use crate::formats::held::Hold;
     use crate::formats::shell::Context;
     use crate::identity::Identity;
-    use crate::time::{LocalTime, Seconds};
+    use crate::time::LocalTime;
     use crate::tools::dispatch::decide::Success;
     use crate::tools::dispatch::journal::{Journal, Phase};
     use crate::tools::member_list::Origin;
@@ -278,6 +279,7 @@ mod tests {
             phase: Phase::Announced,
             version: version(V),
             success: self::success(7, V).identity,
+            begun_s: None,
             before: Vec::new(),
             content: Vec::new(),
         };
@@ -304,11 +306,9 @@ mod tests {
 
     #[test]
     fn nothing_to_do_is_told_from_an_upgrade_that_goes_on() {
-        assert_eq!(nothing(&model(), None), "m: there is nothing to do");
-        let status = facts(success(7, V)).status;
-        assert_eq!(
-            nothing(&model(), status.as_ref()),
-            format!("m: the upgrade to {V} goes on, begun 3 min ago")
-        );
+        assert_eq!(nothing(&model()), "m: there is nothing to do");
+        let status = facts(success(7, V)).status.unwrap();
+        let line = format!("m: the upgrade to {V} goes on, begun 3 min ago");
+        assert_eq!(goes_on(&model(), &status, Seconds(180)), line);
     }
 }

@@ -92,7 +92,8 @@ mod tests {
 
     fn journal(phase: Phase) -> Journal {
         let success = Identity { device: 1, inode: 7, modified_ns: 0, size: 15 };
-        Journal { phase, version: version("20180109"), success, before: Vec::new(), content: Vec::new() }
+        let (version, before, content) = (version("20180109"), Vec::new(), Vec::new());
+        Journal { phase, version, success, begun_s: Some(9), before, content }
     }
 
     /// Nothing is in flight.

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::formats::admitted::Admitted;
 use crate::formats::manifest::Manifest;
 use crate::formats::mark::Mark;
-use crate::formats::rollout::Rollout;
+use crate::formats::rollout::{Rollout, Standing};
 use crate::formats::service_conf;
 use crate::identity::Identity;
 use crate::names::Address;
@@ -215,6 +215,15 @@ pub struct CheckFacts {
     pub now_s: i64,
 }
 
+impl CheckFacts {
+    /// For how long an upgrade has been in flight; `None` where there is none.
+    pub fn in_flight_for(&self) -> Option<Seconds> {
+        let (status, now_s) = (self.status.as_ref()?, self.now_s);
+        let since_s = in_flight_since_s(status, self.journal.as_ref(), self.rollout.note.as_ref(), now_s);
+        Some(Seconds(now_s.saturating_sub(since_s).max(0)))
+    }
+}
+
 /// How far a rollout is.
 #[derive(Debug, Default)]
 pub struct RolloutFacts {
@@ -408,6 +417,23 @@ pub fn announced(configurations: &[Configuration]) -> Vec<Version> {
     versions
 }
 
+/// Since when an upgrade has been in flight, in seconds since 1970. Whoever goes on with it after a pause, or passes late members
+/// over, writes `status` again, for its deadline; so that is the begin only of one that a script began, or that an earlier build
+/// wrote down. One that was resumed after it had ended began then.
+pub fn in_flight_since_s(
+    status: &Status,
+    journal: Option<&Journal>,
+    note: Option<&Rollout>,
+    now_s: i64,
+) -> i64 {
+    let begun_s =
+        journal.filter(|journal| is_about(journal, Some(status))).and_then(|journal| journal.begun_s);
+    let is_about_it = |note: &&Rollout| status.version.as_ref() == Some(&note.version);
+    let was_resumed = |note: &&Rollout| matches!(note.standing, Standing::Resumed(_));
+    let resumed_s = note.filter(is_about_it).filter(was_resumed).map(|note| note.at);
+    begun_s.or(resumed_s).unwrap_or(now_s.saturating_sub(status.age.0))
+}
+
 /// Whether a journal belongs to the upgrade that `status` marks; otherwise it is left from an earlier one. A rollback takes
 /// over from the upgrade before it, whose `status` may still be there.
 pub(super) fn is_about(journal: &Journal, status: Option<&Status>) -> bool {
@@ -418,5 +444,43 @@ pub(super) fn is_about(journal: &Journal, status: Option<&Status>) -> bool {
         Some(Status { version: Some(version), .. }) => journal.version == *version,
         Some(Status { version: None, .. }) => false,
         None => journal.phase != Phase::Announced,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upgrade_began_when_its_journal_or_its_resumption_says_and_otherwise_with_its_status() {
+        let version = |text: &[u8]| Version::parse(text).unwrap();
+        let status = Status { age: Seconds(5), version: Some(version(b"20180413192258")) };
+        let journal = |begun_s| Journal {
+            phase: Phase::Announced,
+            version: version(b"20180413192258"),
+            success: Identity::NONE,
+            begun_s,
+            before: Vec::new(),
+            content: Vec::new(),
+        };
+        let note = |standing| Rollout {
+            standing,
+            version: version(b"20180413192258"),
+            at: 400,
+            by: "ann@m1".to_owned(),
+            why: String::new(),
+        };
+        let since = |journal: Option<Journal>, note: Option<Rollout>| {
+            in_flight_since_s(&status, journal.as_ref(), note.as_ref(), 1000)
+        };
+        assert_eq!(since(None, None), 995);
+        assert_eq!(since(Some(journal(None)), None), 995);
+        assert_eq!(since(Some(journal(Some(100))), None), 100);
+        assert_eq!(since(Some(journal(Some(100))), Some(note(Standing::Paused))), 100);
+        assert_eq!(since(None, Some(note(Standing::Resumed(1)))), 400);
+        assert_eq!(since(None, Some(note(Standing::Paused))), 995);
+        let of_another = version(b"20180414000000");
+        assert_eq!(since(Some(Journal { version: of_another.clone(), ..journal(Some(100)) }), None), 995);
+        assert_eq!(since(None, Some(Rollout { version: of_another, ..note(Standing::Resumed(1)) })), 995);
     }
 }

@@ -56,7 +56,14 @@ mod tests {
     fn journal() -> Journal {
         let success = Identity { device: 1, inode: 7, modified_ns: 0, size: 15 };
         let [version, before] = ["20180109", "20180105"].map(|name| Version::parse(name.as_bytes()).unwrap());
-        Journal { phase: Phase::Announced, version, success, before: vec![before], content: Vec::new() }
+        Journal {
+            phase: Phase::Announced,
+            version,
+            success,
+            begun_s: None,
+            before: vec![before],
+            content: Vec::new(),
+        }
     }
 
     fn facts(announced: &[&str], reported: &[&str]) -> CheckFacts {

@@ -37,6 +37,8 @@ pub struct RollbackFacts {
     pub bad: Vec<Mark>,
     /// The version that is pinned.
     pub pin: Option<Mark>,
+    /// Now, in seconds since 1970.
+    pub now_s: i64,
 }
 
 /// What is noted of a rollback besides the version that is announced.
@@ -218,6 +220,7 @@ pub fn plan(
         version: to.clone(),
         // A pinned model's push is held, not forgotten.
         success: if let Note::Bad(_) = note { consumed(facts) } else { Identity::NONE },
+        begun_s: Some(facts.now_s),
         before,
         content: note.render(),
     };
@@ -333,6 +336,7 @@ mod tests {
             phase,
             version: version(V[3]),
             success: success(7, V[3]).identity,
+            begun_s: Some(400),
             before: vec![version(V[1])],
             content: Vec::new(),
         });
@@ -346,6 +350,7 @@ mod tests {
             present: V.map(version).to_vec(),
             bad: Vec::new(),
             pin: None,
+            now_s: 1000,
         }
     }
 
@@ -427,6 +432,7 @@ mod tests {
             panic!("{actions:?}")
         };
         assert_eq!((journal.phase, journal.before.clone()), (Phase::RollingBack, vec![version(V[3])]));
+        assert_eq!(journal.begun_s, Some(1000), "it is an upgrade of its own");
         assert_eq!((Note::parse(&journal.content), bad.version.as_str()), (Note::Bad(bad.clone()), V[3]));
         assert_eq!(*identity, success(7, "").identity);
         // Whoever finishes it does the same.

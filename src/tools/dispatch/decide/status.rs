@@ -35,8 +35,10 @@ pub struct ModelFacts {
     pub announced: Option<Version>,
     /// A push, or a publication, that is not announced yet.
     pub pending: Pending,
-    /// Since when an upgrade is in flight.
-    pub in_flight_for: Option<Seconds>,
+    /// Since when an upgrade is in flight, in Unix seconds.
+    pub in_flight_since_s: Option<i64>,
+    /// Now, in Unix seconds.
+    pub now_s: i64,
     /// What became of the announced version's rollout, where somebody had a hand in it or it was stopped.
     pub note: Option<Rollout>,
     /// The version that is kept whatever is pushed.
@@ -69,6 +71,8 @@ pub struct ModelStatus {
     pub pending_version: Option<String>,
     /// For how long an upgrade has been in flight.
     pub in_flight_for_s: Option<i64>,
+    /// Since when, in Unix seconds.
+    pub in_flight_since_unix_s: Option<i64>,
     /// What became of its rollout.
     pub rollout: Option<RolloutStatus>,
     /// The version that is kept whatever is pushed.
@@ -215,6 +219,7 @@ pub fn unknown(model: &ModelName, problem: &str) -> ModelStatus {
         announced_version: None,
         pending_version: None,
         in_flight_for_s: None,
+        in_flight_since_unix_s: None,
         rollout: None,
         pinned: None,
         bad_versions: Vec::new(),
@@ -248,7 +253,8 @@ pub fn status(facts: &ModelFacts) -> ModelStatus {
             Pending::Version(version) => Some(version.to_string()),
             Pending::Unnamed => Some(String::new()),
         },
-        in_flight_for_s: facts.in_flight_for.map(|age| age.0),
+        in_flight_for_s: facts.in_flight_since_s.map(|since_s| facts.now_s.saturating_sub(since_s).max(0)),
+        in_flight_since_unix_s: facts.in_flight_since_s,
         rollout: facts.note.as_ref().map(RolloutStatus::of),
         pinned: facts.pin.as_ref().map(MarkStatus::of),
         bad_versions: facts.bad.iter().map(MarkStatus::of).collect(),
@@ -357,7 +363,13 @@ impl ModelStatus {
             told: member.told.clone().map(|told| Told { age_s: 0, ..told }),
             ..member.clone()
         });
-        ModelStatus { members: members.collect(), in_flight_for_s: None, ..self.clone() }
+        // Where it is known by an age alone, the begin is a second more or less at each look.
+        ModelStatus {
+            members: members.collect(),
+            in_flight_for_s: None,
+            in_flight_since_unix_s: None,
+            ..self.clone()
+        }
     }
 }
 
@@ -604,7 +616,8 @@ mod tests {
             note: None,
             pin: None,
             bad: Vec::new(),
-            in_flight_for: Some(Seconds(185)),
+            in_flight_since_s: Some(1000),
+            now_s: 1185,
             members: live.iter().enumerate().map(|(n, live)| (address(n + 1), member(live))).collect(),
         }
     }
@@ -653,7 +666,7 @@ mod tests {
     #[test]
     fn a_pin_and_what_it_holds_are_said_and_bad_versions_are_counted() {
         let mut pinned = facts(&[V]);
-        pinned.in_flight_for = None;
+        pinned.in_flight_since_s = None;
         pinned.pin = Some(mark(V, "a trial"));
         pinned.bad = vec![mark("20190101000000", "wrong scores"), mark("20190201000000", "")];
         let said = status(&pinned);
@@ -705,7 +718,7 @@ mod tests {
     fn two_looks_differ_by_what_happened_and_not_by_what_grew_older() {
         let first = facts(&[V, OLD]);
         let mut later = facts(&[V, OLD]);
-        later.in_flight_for = Some(Seconds(999));
+        later.now_s += 999;
         later.members[1].1.report = Some((OLD.into(), Seconds(999)));
         assert_eq!(status(&first).without_ages(), status(&later).without_ages());
         let told = MemberState::new(Word::Updating, version(V), 0, "");

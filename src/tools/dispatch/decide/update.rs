@@ -192,6 +192,7 @@ fn publish(
         phase: Phase::Publishing,
         version: version.clone(),
         success: success.identity,
+        begun_s: Some(begun_s(facts, version)),
         before: before(facts, version),
         content: success.content.clone(),
     };
@@ -291,6 +292,15 @@ fn commit(facts: &UpdateFacts, target: &Target, journal: &Journal) -> Result<Vec
 fn never_rolled_out(facts: &UpdateFacts, version: &Version) -> Option<Version> {
     let announced = first_announced(&facts.configurations).filter(|_| facts.has_admitted)?;
     Version::of_directory(announced).ok().filter(|announced| announced != version)
+}
+
+/// When the upgrade to a version began. Whoever goes on with one whose run died goes on with its instant, too.
+fn begun_s(facts: &UpdateFacts, version: &Version) -> i64 {
+    let ours = ours(facts).filter(|journal| journal.version == *version);
+    let is_of_it = |status: &&Status| status.version.as_ref().is_none_or(|begun| begun == version);
+    let age_s = facts.status.as_ref().filter(is_of_it).map_or(0, |status| status.age.0);
+    let by_status = facts.now.instant.timestamp().saturating_sub(age_s);
+    ours.and_then(|journal| journal.begun_s).unwrap_or(by_status)
 }
 
 /// What was announced before this version. A run that died may have announced the version already: what it noted counts.
@@ -445,7 +455,8 @@ mod tests {
     fn journal(phase: Phase, text: &str, inode: u64) -> Option<Journal> {
         let success = Identity { device: 1, inode, modified_ns: 0, size: 15 };
         let (version, content) = (version(text), text.as_bytes().to_vec());
-        Some(Journal { phase, version, success, before: vec![self::version("20180101")], content })
+        let before = vec![self::version("20180101")];
+        Some(Journal { phase, version, success, begun_s: Some(400), before, content })
     }
 
     /// An upload that was announced as V1, and a service.conf that announces an older version.
@@ -503,6 +514,29 @@ mod tests {
             ]
         ));
         assert!(plan.undo.contains(&Action::TakeBack(version(V1))));
+    }
+
+    #[test]
+    fn an_upgrade_that_is_taken_up_again_began_when_the_run_before_began_it() {
+        let begun_s = |facts: &UpdateFacts| match &planned(facts).prepare[..] {
+            [Action::Record(journal), ..] | [_, Action::Record(journal), ..] => journal.begun_s,
+            other => panic!("{other:?}"),
+        };
+        let mut facts = facts();
+        let now_s = facts.now.instant.timestamp();
+        assert_eq!(begun_s(&facts), Some(now_s));
+        facts.journal = journal(Phase::Publishing, V1, 7);
+        facts.status = status(30, V1);
+        assert_eq!(begun_s(&facts), Some(400));
+        // As an earlier build wrote it.
+        facts.journal.as_mut().unwrap().begun_s = None;
+        assert_eq!(begun_s(&facts), Some(now_s - 30));
+        facts.journal = journal(Phase::Publishing, "20180102", 6);
+        facts.status = status(30, "20180102");
+        assert_eq!(begun_s(&facts), Some(now_s), "that was another one");
+        // A script died over it.
+        (facts.journal, facts.status) = (None, status(500, V1));
+        assert_eq!(begun_s(&facts), Some(now_s - 500));
     }
 
     fn fleet_of_two() -> MemberList {

@@ -2,12 +2,12 @@
 
 use crate::error::{Error, Result};
 use crate::layout::Monitor;
-use crate::machine::files;
+use crate::machine::{clock, files};
 use crate::names::ModelName;
 use crate::tools::dispatch::decide::status::{ModelFacts, Pending};
-use crate::tools::dispatch::decide::{MemberList, first_announced};
+use crate::tools::dispatch::decide::{MemberList, first_announced, in_flight_since_s};
 use crate::tools::dispatch::fleet::Probe;
-use crate::tools::dispatch::journal::Phase;
+use crate::tools::dispatch::journal::{Journal, Phase};
 use crate::tools::dispatch::members::{Denials, members};
 use crate::tools::dispatch::observe::Site;
 use crate::version::Version;
@@ -42,6 +42,10 @@ pub fn model(monitor: &Monitor, model: &ModelName, denials: &Denials) -> Result<
     let configurations = site.configurations()?;
     let announced = first_announced(&configurations).and_then(|version| Version::of_directory(version).ok());
     let members = members(&site.service, &fleet, announced.as_ref(), denials)?;
+    let journal = journal(&site);
+    let note = site.rollout_note()?;
+    let now_s = clock::unix_now().0;
+    let since_s = |status| in_flight_since_s(&status, journal.as_ref(), note.as_ref(), now_s);
     Ok(ModelFacts {
         model: model.clone(),
         list: list.display().to_string(),
@@ -51,12 +55,10 @@ pub fn model(monitor: &Monitor, model: &ModelName, denials: &Denials) -> Result<
             Probe::Command(..) => "command",
         },
         batches: fleet.policy.batches.targets(fleet.members.len()),
-        pending: pending(&site, announced.as_ref())?,
-        in_flight_for: site.status()?.map(|status| status.age),
-        note: match &announced {
-            Some(version) => site.rollout_note()?.filter(|note| note.version == *version),
-            None => None,
-        },
+        in_flight_since_s: site.status()?.map(since_s),
+        now_s,
+        pending: pending(&site, journal, announced.as_ref())?,
+        note: note.filter(|note| announced.as_ref() == Some(&note.version)),
         pin: site.pin()?,
         bad: site.bad_versions()?,
         announced,
@@ -64,14 +66,17 @@ pub fn model(monitor: &Monitor, model: &ModelName, denials: &Denials) -> Result<
     })
 }
 
-/// A push that was dispatched stays until its upgrade ends, so `success` alone does not tell.
-fn pending(site: &Site, announced: Option<&Version>) -> Result<Pending> {
-    let Some(success) = site.success()? else { return Ok(Pending::Nothing) };
-    // Only its owner may be able to read it; what `success` names tells as much.
-    let journal = site.journal().unwrap_or_else(|error| {
+/// The journal. Only its owner may be able to read it; what `success` names and when `status` was written tell almost as much.
+fn journal(site: &Site) -> Option<Journal> {
+    site.journal().unwrap_or_else(|error| {
         log::debug!("{error}");
         None
-    });
+    })
+}
+
+/// A push that was dispatched stays until its upgrade ends, so `success` alone does not tell.
+fn pending(site: &Site, journal: Option<Journal>, announced: Option<&Version>) -> Result<Pending> {
+    let Some(success) = site.success()? else { return Ok(Pending::Nothing) };
     Ok(match (journal.filter(|journal| journal.success == success.identity), success.announces) {
         (Some(journal), _) if journal.phase == Phase::Announced => Pending::Nothing,
         (Some(journal), _) => Pending::Version(journal.version),
