@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::batches::fleet;
 use crate::harness::daemon::free_port;
 use crate::harness::outcome::shown;
 use crate::harness::parts::need;
@@ -19,6 +20,7 @@ use crate::status::rolled_back;
 
 const OLD: &str = "20180101000000";
 const NEXT: &str = "20180501000000";
+const V: &str = "20180413192258";
 
 /// node_exporter with the textfile collector alone; dropping it stops it.
 struct Exporter {
@@ -147,7 +149,6 @@ fn node_exporter_reads_what_is_known_of_each_model_and_that_nothing_is_known_of_
             ("converged", 0),
             ("version_info{version=\"20180101000000\"}", 1),
             ("push_pending", 1),
-            ("in_flight_seconds", 0),
             ("standing{standing=\"paused\"}", 0),
             ("standing{standing=\"stopped\"}", 0),
             ("standing{standing=\"aborted\"}", 0),
@@ -165,8 +166,8 @@ fn node_exporter_reads_what_is_known_of_each_model_and_that_nothing_is_known_of_
             ("members{verdict=\"rolled back\"}", 0),
             ("members{verdict=\"unreachable\"}", 0),
             ("members{verdict=\"held\"}", 1),
-            ("member_info{member=\"127.0.0.11\",verdict=\"current\"}", 1),
-            ("member_info{member=\"127.0.0.12\",verdict=\"held\"}", 1),
+            ("member_verdict{member=\"127.0.0.11\",verdict=\"current\"}", 1),
+            ("member_verdict{member=\"127.0.0.12\",verdict=\"held\"}", 1),
         ],
     );
     both.extend(expected("other", &[("status_success", 0), ("converged", 0)]));
@@ -251,6 +252,8 @@ fn the_file_is_replaced_as_a_whole_or_not_at_all() {
         in_flight.contains(&format!("model_rollout_push_pending{{model=\"{MODEL}\"}} 1\n")),
         "{in_flight}"
     );
+    let begin = "model_rollout_in_flight_start_timestamp_seconds";
+    assert!(!in_flight.contains(begin), "there is none yet, and so no begin: {in_flight}");
     // Another run writes it.
     let lock = std::fs::File::open(directory.join(".x.prom.lock")).unwrap();
     let held = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
@@ -258,5 +261,73 @@ fn the_file_is_replaced_as_a_whole_or_not_at_all() {
     drop(held);
     assert_eq!(world.read(&file), in_flight.as_bytes());
     refused(1, "not converged", &file);
-    assert!(world.read(&file) != in_flight.as_bytes());
+    assert!(String::from_utf8(world.read(&file)).unwrap().contains(begin));
+}
+
+/// Since when the upgrade is in flight.
+fn in_flight_since(world: &World) -> i64 {
+    let outcome = world.run(Tool::Dispatch, Side::BINARY, &["--status", MODEL, "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let model = &status["models"][0];
+    let since = model["in_flight_since_unix_s"].as_i64().unwrap();
+    let age = model_rollout::machine::clock::unix_now().0 - since;
+    let told = model["in_flight_for_s"].as_i64().unwrap();
+    assert!((0..=age).contains(&told), "{told} of {age}");
+    since
+}
+
+#[test]
+fn an_upgrade_began_when_it_began_whatever_was_written_since() {
+    need!("rsync");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    fleet(&world, 4, "batches=1,2,3,4\non_timeout=continue\n");
+    world.directory("monitor/scripts/dispatch/log");
+    let tick = || done(&world, &[MODEL, PREFIX, LIBRARY]);
+    tick();
+    let began = in_flight_since(&world);
+    // It has been in flight for longer than a batch may take.
+    let journal = String::from_utf8(world.read(world.service(".dispatch"))).unwrap();
+    let earlier = journal.replacen(&format!(" @{began}"), &format!(" @{}", began - 4000), 1);
+    assert!(earlier != journal, "{journal}");
+    world.write(world.service(".dispatch"), earlier);
+    world.age(world.service("status"), 4000);
+    assert!(tick().contains("they are passed over"));
+    assert_eq!(in_flight_since(&world), began - 4000, "late members were passed over");
+    let file = world.path("since.prom");
+    measured(&world, &[MODEL], &file);
+    let text = String::from_utf8(world.read(&file)).unwrap();
+    let line = format!("in_flight_start_timestamp_seconds{{model=\"{MODEL}\"}} {}\n", began - 4000);
+    assert!(text.contains(&line), "{line} in\n{text}");
+    done(&world, &["--pause", MODEL]);
+    done(&world, &["--resume", MODEL]);
+    assert_eq!(in_flight_since(&world), began - 4000, "it was paused");
+    world.reported("127.0.0.11", V);
+    tick();
+    let history =
+        String::from_utf8(world.read(format!("monitor/scripts/dispatch/log/.history-{MODEL}.jsonl")));
+    let history = history.unwrap();
+    let confirmed = history.lines().find(|line| line.contains("\"confirmed\"")).unwrap();
+    let confirmed: serde_json::Value = serde_json::from_str(confirmed).unwrap();
+    assert!(confirmed["duration_s"].as_i64().unwrap() >= 4000, "{confirmed}");
+
+    // One that had ended begins when it is resumed, and that stays so, too.
+    done(&world, &["--abort", MODEL]);
+    done(&world, &["--resume", MODEL]);
+    let resumed = in_flight_since(&world);
+    assert!(resumed >= began);
+    let note = String::from_utf8(world.read(world.service(".rollout"))).unwrap();
+    world.write(
+        world.service(".rollout"),
+        note.replacen(&format!(" {resumed} "), &format!(" {} ", resumed - 5000), 1),
+    );
+    world.age(world.service("status"), 4000);
+    assert!(tick().contains("took too long"));
+    assert_eq!(in_flight_since(&world), resumed - 5000);
+
+    // Where a script began it, or an earlier build wrote the journal, status is all there is.
+    std::fs::remove_file(world.service(".rollout")).unwrap();
+    world.age(world.service("status"), 700);
+    let age = model_rollout::machine::clock::unix_now().0 - in_flight_since(&world);
+    assert!((700..4000).contains(&age), "{age}");
 }

@@ -60,8 +60,11 @@ fn add(model: &ModelStatus, now: Seconds, families: &mut Families) {
     }
     let text = "Whether something was pushed that is not announced yet.";
     gauge("push_pending", text, &[], i64::from(model.pending_version.is_some()));
-    let text = "Seconds since the upgrade in flight began; 0 where there is none.";
-    gauge("in_flight_seconds", text, &[], model.in_flight_for_s.unwrap_or(0).max(0));
+    // The instant and no age, which would stand still while nobody looks. Of no upgrade there is none: 0 would be one of 1970.
+    if let Some(since_s) = model.in_flight_since_unix_s {
+        let text = "Unix time at which the upgrade in flight began; absent where there is none.";
+        gauge("in_flight_start_timestamp_seconds", text, &[], since_s);
+    }
     let standing = model.rollout.as_ref().map(|rollout| rollout.standing);
     for known in STANDINGS {
         let text = "Whether the rollout of the announced version was paused, stopped, aborted, or resumed after that.";
@@ -79,7 +82,7 @@ fn add(model: &ModelStatus, now: Seconds, families: &mut Families) {
     }
     for member in &model.members {
         let labels = [("member", member.member.as_str()), ("verdict", member.verdict)];
-        gauge("member_info", "The verdict on each member; always 1.", &labels, 1);
+        gauge("member_verdict", "The verdict on each member; always 1.", &labels, 1);
     }
 }
 
@@ -153,12 +156,31 @@ mod tests {
         assert!(text.ends_with('\n') && text.matches("# HELP ").count() == 3, "{text}");
     }
 
+    const MANUAL: &str = include_str!("../../../../docs/fleet.md");
+
+    /// The manual's table of verdicts: each with what counts as failed.
+    fn verdicts() -> Vec<(&'static str, &'static str)> {
+        let table = MANUAL.split("## Verdicts").nth(1).unwrap().split("\n\n").nth(1).unwrap();
+        let rows = table.lines().skip(2).map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
+        rows.map(|row| (row[1], row[4])).collect()
+    }
+
+    #[test]
+    fn the_manuals_alert_is_about_the_members_that_count_as_failed() {
+        let alert = MANUAL.lines().find(|line| line.contains("member_verdict{verdict=~")).unwrap();
+        let mut named: Vec<&str> = alert.split('"').nth(1).unwrap().split('|').collect();
+        let counting = |(verdict, counts)| (counts == "yes").then_some(verdict);
+        let mut failed: Vec<&str> = verdicts().into_iter().filter_map(counting).collect();
+        named.sort_unstable();
+        failed.sort_unstable();
+        assert_eq!(named, failed);
+        assert_eq!(failed.len(), 4);
+    }
+
     /// One that is in neither would be counted nowhere.
     #[test]
     fn every_verdict_of_the_manual_is_counted() {
-        let table = include_str!("../../../../docs/fleet.md").split("## Verdicts").nth(1).unwrap();
-        let rows = table.split("\n\n").nth(1).unwrap().lines().skip(2);
-        let words: Vec<&str> = rows.map(|row| row.split('|').nth(1).unwrap().trim()).collect();
+        let words: Vec<&str> = verdicts().into_iter().map(|(verdict, _)| verdict).collect();
         let mut counted = Verdict::ALL.map(Verdict::words);
         let mut listed = words.clone();
         counted.sort_unstable();
