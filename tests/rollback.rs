@@ -49,6 +49,11 @@ fn released(world: &World, version: &str) {
 
 fn all_poll(world: &World) {
     for (address, side) in MEMBERS {
+        let report = world.service(&format!("version/{address}"));
+        if report.exists() {
+            // An old poller's next one may be of the same second and size, which rsync takes for the same file.
+            world.age(&report, 60);
+        }
         let outcome = world.poll(side, address);
         assert_eq!(outcome.status, 0, "{}", shown(&outcome));
     }
@@ -131,7 +136,8 @@ fn a_bad_release_is_taken_back_on_new_and_old_pollers_and_never_comes_again() {
     let restarted: Vec<String> =
         world.journal_lines().into_iter().filter(|line| line.starts_with("start")).collect();
     assert_eq!(restarted, ["start 127.0.0.11", "start 127.0.0.13"], "the other one had it all the time");
-    assert!(ticked(&world).stdout.contains(&format!("all 3 members have {BETTER}")));
+    let ended = ticked(&world);
+    assert!(ended.stdout.contains(&format!("all 3 members have {BETTER}")), "{}", shown(&ended));
     assert!(!world.service("status").exists() && !world.service(".dispatch").exists());
     assert_eq!(ticked(&world).stdout, "", "a quiet tick");
 
