@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use model_rollout::formats::service_control::{self, ServiceResult};
 use model_rollout::machine::frames::{receive_frame, send_frame};
 
-use crate::harness::daemon::free_port;
 use crate::harness::outcome::shown;
 use crate::harness::parts::need;
+use crate::harness::port::quiet_port;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World};
 
@@ -42,7 +42,7 @@ pub fn addresses(count: usize) -> Vec<Ipv4Addr> {
 
 /// A fleet of services, all on one port; a member of the list that is not among them refuses the connection.
 pub fn fleet(members: Vec<(Ipv4Addr, Manner)>) -> u16 {
-    let port = free_port();
+    let port = quiet_port();
     for (address, manner) in members {
         let listener = TcpListener::bind((address, port)).unwrap_or_else(|e| panic!("{address}:{port}: {e}"));
         let serve = move || serve(&listener, manner);

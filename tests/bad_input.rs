@@ -4,9 +4,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::harness::daemon::free_port;
 use crate::harness::outcome::{Tree, differences, shown};
 use crate::harness::parts::{is_root, need, skip};
+use crate::harness::port::quiet_port;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World};
 
@@ -42,7 +42,7 @@ fn remove(world: &World, path: &str) {
 
 /// Points every env.sh at a port on which nobody listens.
 fn unreachable(world: &World) {
-    env_sh(world, "rsyncport=", &format!("rsyncport={}\nold_port=", free_port()));
+    env_sh(world, "rsyncport=", &format!("rsyncport={}\nold_port=", quiet_port()));
 }
 
 fn fifo(world: &World, path: &str) {

@@ -10,7 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::harness::parts::need;
-use crate::harness::rsyncd::{Rsyncd, answers, quiet_port, runs};
+use crate::harness::port::quiet_port;
+use crate::harness::rsyncd::{Rsyncd, answers, runs};
 use crate::harness::wait_until;
 
 /// A process that has nothing to do with rsync.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::daemon::free_port;
 use crate::harness::parts::need;
+use crate::harness::port::quiet_port;
 use crate::harness::side::under_test;
 use crate::harness::zookeeper::{JAR, ZooKeeper};
 
@@ -333,7 +333,7 @@ fn what_may_pass_is_asked_again_and_a_registration_only_when_nothing_was_sent() 
     let line = complaint(1, &server.env_sh(), "register");
     assert!(line.contains("it refuses: ") && line.contains("no such source"), "{line}");
 
-    let nobody = Server { port: free_port(), requests: Arc::default() };
+    let nobody = Server { port: quiet_port(), requests: Arc::default() };
     let line = complaint(1, &nobody.env_sh(), "register --retries 1");
     assert!(line.contains("registe_service.json: connection refused; check --url"), "{line}");
     assert!(line.ends_with("(tried 2 times)\n"), "{line}");
@@ -412,7 +412,7 @@ fn a_server_of_the_ensemble_that_is_down_or_silent_is_passed_over() {
     zookeeper.create(&[("/media_service/passed/127.0.0.11:17019", "")]);
     let silent = Server::start(&[Manner::Silent]);
     let cluster =
-        format!("zk://127.0.0.1:{},127.0.0.1:{},127.0.0.1:{}", free_port(), silent.port, zookeeper.port);
+        format!("zk://127.0.0.1:{},127.0.0.1:{},127.0.0.1:{}", quiet_port(), silent.port, zookeeper.port);
     let (code, stdout, stderr) =
         run(&ensemble(&cluster, "passed"), "status --zk --connect-timeout 1 --timeout 20");
     assert_eq!((code, stdout.as_str()), (0, "127.0.0.11:17019  registered\n"), "{stderr}");
@@ -420,7 +420,7 @@ fn a_server_of_the_ensemble_that_is_down_or_silent_is_passed_over() {
 
 #[test]
 fn an_ensemble_that_does_not_answer_is_one_line_in_bounded_time_and_memory() {
-    let nobody = free_port();
+    let nobody = quiet_port();
     let http = status("400 Bad Request", "");
     let silent = Manner::Silent;
     let boasts = Manner::Sends("\x7f\x7f\x7f\x7f".to_owned());

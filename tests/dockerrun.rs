@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use crate::asking::{Manner, fleet};
-use crate::harness::daemon::free_port;
 use crate::harness::outcome::shown;
 use crate::harness::parts::{find, has_container_engine, need};
 use crate::harness::port::Reserved;
+use crate::harness::port::quiet_port;
 use crate::harness::world::MODEL;
 use crate::harness::{Outcome, Sandbox, Side, Tool, World, wait_until};
 
@@ -338,7 +338,7 @@ fn a_real_engine_starts_checks_and_reports() {
         let mut command = prepared(&world, arguments);
         world.finish(command.env("PATH", std::env::var_os("PATH").unwrap()))
     };
-    let port = free_port().to_string();
+    let port = quiet_port().to_string();
 
     let died = run(&["v1", "dies", &port, MODEL]);
     failed(&died, "ended with exit code 3 (its last line: \u{201c}no model\u{201d})");
@@ -361,5 +361,5 @@ fn a_real_engine_starts_checks_and_reports() {
         checked.stdout
     );
 
-    failed(&run(&["v2", "lives", &free_port().to_string(), MODEL]), "the image is not on this host");
+    failed(&run(&["v2", "lives", &quiet_port().to_string(), MODEL]), "the image is not on this host");
 }

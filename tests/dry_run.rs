@@ -77,7 +77,7 @@ fn edits(world: &World) -> Vec<(Command, &'static str)> {
     world.write("ports.md", TABLE);
     world.write("crontab", CRONTAB);
     world.write("paused", CRONTAB.replace("* * * * *", "#autoupdate-toggle paused# * * * * *"));
-    let closed = crate::harness::daemon::free_port().to_string();
+    let closed = crate::harness::port::quiet_port().to_string();
     world.write("rsyncd.conf", RSYNCD.replace("PORT", &closed));
     world.write("denying.conf", RSYNCD.replace("PORT", &closed) + "hosts deny = 10.0.0.1\n");
     let register = "model m m --port 17019 --members 10.0.0.1";

@@ -1,9 +1,9 @@
 //! A service that does not come up again does not stay down (contract section 5, row 16; the script's half is in
 //! tests/defects). The service is a real program with a port: an rsync daemon of its own.
 
-use crate::harness::daemon::free_port;
 use crate::harness::outcome::shown;
 use crate::harness::parts::need;
+use crate::harness::port::quiet_port;
 use crate::harness::world::{MODEL, SERVICE_CONF, announced};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World};
 
@@ -21,7 +21,7 @@ pub struct Member<'a> {
 
 impl Member<'_> {
     pub fn new(sandbox: &Sandbox) -> Member<'_> {
-        let (world, port) = (sandbox.world(), free_port());
+        let (world, port) = (sandbox.world(), quiet_port());
         world.registered();
         world.member("127.0.0.11");
         world.write(INSTALLED, SERVICE_CONF);
@@ -217,7 +217,7 @@ fn a_stopped_service_does_not_wait_for_the_monitor() {
     let member = Member::new(&sandbox);
     member.world.write(format!("{DIR}/workspace/bin/etc/.service_polling"), format!("restart {OLD}\n"));
     let env = format!("{DIR}/watch/env.sh");
-    let elsewhere = format!("rsyncport={}\n", free_port());
+    let elsewhere = format!("rsyncport={}\n", quiet_port());
     member.world.write(&env, [member.world.read(&env), elsewhere.into_bytes()].concat());
     let outcome = member.polled(Side::BINARY);
     assert_eq!(outcome.status, 1, "{}", shown(&outcome));

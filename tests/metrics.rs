@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::batches::fleet;
-use crate::harness::daemon::free_port;
 use crate::harness::outcome::shown;
 use crate::harness::parts::need;
+use crate::harness::port::quiet_port;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World, wait_until};
 use crate::rollback::{done, pushed};
@@ -32,7 +32,7 @@ impl Exporter {
     fn start(directory: &Path) -> Exporter {
         // Another test may take the free port before it does: then once more with another one.
         for _ in 0..20 {
-            let port = free_port();
+            let port = quiet_port();
             let child = Command::new("prometheus-node-exporter")
                 .args([
                     "--collector.disable-defaults",

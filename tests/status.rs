@@ -14,7 +14,7 @@ use crate::asking;
 use crate::batches;
 use crate::harness::outcome::shown;
 use crate::harness::parts::need;
-use crate::harness::rsyncd::quiet_port;
+use crate::harness::port::quiet_port;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF, announced};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World, wait_until};
 use crate::rollback::{done, pushed};

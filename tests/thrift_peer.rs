@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::asking::in_flight;
 use crate::harness::outcome::shown;
 use crate::harness::parts::{need, project};
-use crate::harness::rsyncd::quiet_port;
+use crate::harness::port::quiet_port;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF, announced};
 use crate::harness::{Sandbox, Side, Tool, World, wait_until};
 use crate::status::{compile, model_service};

@@ -87,7 +87,7 @@ impl Daemon {
         // The daemon of root serves as nobody.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(dir.path().join("rsyncd.conf"), "").unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = crate::harness::port::quiet_port();
         let process = Command::new("rsync")
             .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
             .arg(format!("--port={port}"))

@@ -1,7 +1,7 @@
 //! A real rsync daemon on 127.0.0.1, on a port of its own, with the two modules of the monitor.
 
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use super::port::quiet_port;
 
 static VERSION: Once = Once::new();
 
@@ -48,7 +50,7 @@ impl Daemon {
         std::fs::write(&path, config).unwrap();
         // Another test may take the free port before the daemon does: then once more with another one.
         for _ in 0..20 {
-            let port = free_port();
+            let port = quiet_port();
             let child = Command::new("rsync")
                 .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
                 .arg(format!("--port={port}"))
@@ -125,11 +127,6 @@ fn descendants(pid: i32) -> Vec<i32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let children = children.split_ascii_whitespace().map(|pid| pid.parse().unwrap());
     children.flat_map(|child| [vec![child], descendants(child)].concat()).collect()
-}
-
-/// A loopback port that nobody listens on.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("loopback has a free port").port()
 }
 
 fn greeting(port: u16) -> Option<String> {

@@ -1,14 +1,14 @@
 //! A monitor's rsync daemon as an operator has it: a configuration with a pid file, a daemon that detaches itself.
 
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::port::quiet_port;
 use super::wait_until;
 
 /// A configuration in a directory of its own. Dropping it ends the daemons that were started with a configuration there.
@@ -135,16 +135,4 @@ pub fn answers(port: u16) -> bool {
     let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).is_ok_and(|_| line.starts_with("@RSYNCD:"))
-}
-
-/// A port that nobody listens on, below those that the kernel gives to outgoing connections.
-pub fn quiet_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = std::process::id() as u16 % 1000 * 10;
-    loop {
-        let port = 21_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use spawns_core::{Spawn, Task};
 use zookeeper_client::{Acls, Client, CreateMode};
 
-use super::daemon::free_port;
+use super::port::quiet_port;
 
 /// Where Debian has it; it is found by its path, since java needs no other.
 pub const JAR: &str = "/usr/share/java/zookeeper.jar";
@@ -35,7 +35,7 @@ impl ZooKeeper {
 
     fn start() -> ZooKeeper {
         // Another test may take the free port before the server does: then once more with another one.
-        (0..5).find_map(|_| ZooKeeper::start_on(free_port())).expect("a ZooKeeper can be started")
+        (0..5).find_map(|_| ZooKeeper::start_on(quiet_port())).expect("a ZooKeeper can be started")
     }
 
     fn start_on(port: u16) -> Option<ZooKeeper> {
