@@ -280,6 +280,16 @@ fn a_run_that_died_while_it_announced_a_version_is_resumed_with_its_first_batch(
     assert_eq!(restarted(&world), first(1));
 }
 
+/// Runs `dispatch`, which is killed when it would give a temporary file or directory of the model its name.
+pub fn killed_before_renaming(world: &World, temporary: &str, arguments: &[&str]) {
+    let command = world.command(Tool::Dispatch, Side::BINARY, arguments);
+    let mut killed = Command::new("strace");
+    killed.args(["-D", "-o", "/dev/null", "-e", "inject=rename:signal=KILL", "-P"]);
+    killed.arg(world.service(temporary)).arg(command.get_program()).args(command.get_args());
+    world.prepare(&mut killed, Tool::Dispatch, Side::BINARY);
+    assert_eq!(killed.status().unwrap().signal(), Some(9), "{temporary}: {arguments:?}");
+}
+
 /// `.admitted` is about the next version a moment before service.conf names that: the stopped one is nobody's in between.
 #[test]
 fn a_version_that_was_aborted_is_taken_by_nobody_while_the_next_one_is_announced() {
@@ -296,12 +306,7 @@ fn a_version_that_was_aborted_is_taken_by_nobody_while_the_next_one_is_announced
     assert_eq!((aborted.status, aborted.stderr.as_str()), (0, ""), "{}", shown(&aborted));
     world.uploaded(&format!("{NEXT}\n"));
 
-    let tick = world.command(Tool::Dispatch, Side::BINARY, &[MODEL, PREFIX, LIBRARY]);
-    let mut killed = Command::new("strace");
-    killed.args(["-D", "-o", "/dev/null", "-e", "inject=rename:signal=KILL", "-P"]);
-    killed.arg(world.service("config_1/.service.conf.new")).arg(tick.get_program()).args(tick.get_args());
-    world.prepare(&mut killed, Tool::Dispatch, Side::BINARY);
-    assert_eq!(killed.status().unwrap().signal(), Some(9));
+    killed_before_renaming(&world, "config_1/.service.conf.new", &[MODEL, PREFIX, LIBRARY]);
     let text = |path| String::from_utf8(world.read(world.service(path))).unwrap();
     assert!(text("config_1/service.conf").contains(&format!("moduleversion={V}\n")));
     assert!(text(".admitted").starts_with(NEXT));

@@ -1,6 +1,9 @@
 //! What happened to a model, and who did it.
 
-use crate::batches::{address, fleet};
+use std::time::{Duration, SystemTime};
+
+use crate::batches::{address, fleet, killed_before_renaming};
+use crate::crash::strace::is_permitted;
 use crate::harness::outcome::shown;
 use crate::harness::parts::need;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX};
@@ -54,7 +57,6 @@ fn every_step_of_a_rollout_is_remembered_once_and_shown() {
         one("published", &[]),
         one("admitted", &[1]),
         one("announced", &[]),
-        one("admitted", &[1]),
         one("paused", &[]),
         one("confirmed", &[1]),
         one("admitted", &[1, 2]),
@@ -66,7 +68,11 @@ fn every_step_of_a_rollout_is_remembered_once_and_shown() {
 
     let shown = done(&world, &["--history", MODEL]);
     assert_eq!(shown.lines().count(), expected.len());
-    assert!(shown.contains("  a test\n") && shown.contains(&format!("1 members: {}", address(2))), "{shown}");
+    assert!(
+        shown.contains("  a test\n") && shown.contains(&format!("  1 member: {}", address(2))),
+        "{shown}"
+    );
+    assert!(shown.contains(&format!("  2 members: {}, ", address(1))), "{shown}");
     let json = done(&world, &["--history", MODEL, "--json"]);
     assert_eq!(json.as_bytes(), world.read(FILE));
 }
@@ -166,6 +172,66 @@ fn who_was_late_when_the_time_was_up_is_told_whatever_is_done_then() {
         let late: Vec<_> = seen.iter().filter(|(event, ..)| event == "late").collect();
         assert_eq!(late, [&("late".to_owned(), V.to_owned(), vec![address(2)])], "{settings}");
     }
+}
+
+#[test]
+fn what_a_run_that_died_has_told_is_not_told_again_when_it_is_finished() {
+    type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
+    need!("rsync", "strace");
+    if !is_permitted() {
+        return;
+    }
+    let old = "20170101000000";
+    let cases: [Case; 3] = [
+        ("", &["--rollback", MODEL], &["rolled back", "announced"]),
+        ("", &["--pin", old, MODEL], &["pinned", "announced"]),
+        ("batches=1,100%\n", &[MODEL, PREFIX, LIBRARY], &["pushed", "published", "admitted", "announced"]),
+    ];
+    let sandbox = Sandbox::new();
+    for (settings, arguments, expected) in cases {
+        let world = sandbox.world();
+        fleet(&world, 2, settings);
+        world.published(old);
+        let mut before = 0;
+        if settings.is_empty() {
+            tick(&world);
+            before = events(&world).len();
+        }
+        killed_before_renaming(&world, "config_1/.service.conf.new", arguments);
+        assert_eq!(events(&world).len(), before + expected.len() - 1, "{arguments:?}");
+        tick(&world);
+        let seen: Vec<String> = events(&world).into_iter().skip(before).map(|event| event.0).collect();
+        assert_eq!(seen, expected, "{arguments:?}");
+        // What is not pinned is not let go.
+        (0..2).for_each(|_| drop(done(&world, &["--unpin", MODEL])));
+        let unpinned = events(&world).iter().filter(|(event, ..)| event == "unpinned").count();
+        assert_eq!(unpinned, usize::from(arguments[0] == "--pin"), "{arguments:?}");
+    }
+}
+
+/// A script's check removes `success` while a run of ours has died over the publication.
+#[test]
+fn a_push_whose_success_is_put_back_is_pushed_once_and_ends_nothing() {
+    need!("rsync", "strace");
+    if !is_permitted() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    fleet(&world, 1, "");
+    killed_before_renaming(&world, &format!("plugin/.staging-{V}"), &[MODEL, PREFIX, LIBRARY]);
+    std::fs::remove_file(world.upload("success")).unwrap();
+    for dir in ["", "lib", "data", "data/fast_lr"] {
+        let then = SystemTime::now() - Duration::from_secs(4000);
+        std::fs::File::open(world.upload(dir)).unwrap().set_modified(then).unwrap();
+    }
+    assert!(world.service("status").exists());
+    let said = done(&world, &[MODEL, PREFIX, LIBRARY]);
+    assert!(said.contains(&format!("put success of {V} back")), "{said}");
+    (0..2).for_each(|_| tick(&world));
+    let names = ["pushed", "restored", "published", "announced"];
+    let expected = names.map(|name| (name.to_owned(), V.to_owned(), Vec::new()));
+    assert_eq!(events(&world), expected);
 }
 
 #[test]

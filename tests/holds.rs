@@ -141,7 +141,7 @@ fn a_held_member_stays_while_the_others_upgrade_and_follows_once_it_is_free() {
     let line = shown.lines().find(|line| line.contains("  held ")).unwrap();
     assert!(
         line.ends_with(&format!(
-            "  1 members: 127.0.0.12  until {}  disk is full",
+            "  1 member: 127.0.0.12  until {}  disk is full",
             held["until"].as_str().unwrap()
         )),
         "{line}"

@@ -43,7 +43,7 @@ pub struct Event {
     /// Of `held`: when it ends by itself, in local time with its offset.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub until: String,
-    /// Of `pushed` and `refused`: which push, the identity of its `success`.
+    /// Of `pushed`, `restored` and `refused`: which push, the identity of its `success`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub push: String,
     /// Why.

@@ -64,8 +64,9 @@ pub fn by_command(commit: Vec<Action>, site: &Site) -> Result<()> {
 }
 
 fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next> {
+    let is_news = history::is_news(action, site);
     let next = carry_out(action, site, entries, say)?;
-    if next == Next::GoOn {
+    if next == Next::GoOn && is_news {
         history::remember(action, site);
     }
     Ok(next)

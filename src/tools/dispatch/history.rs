@@ -3,22 +3,27 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result, one_line};
+use crate::formats::admitted::Admitted;
+use crate::formats::mark;
 use crate::formats::rollout::Standing;
 use crate::identity::Identity;
 use crate::layout::Monitor;
-use crate::machine::{clock, terminal};
+use crate::machine::{clock, files, terminal};
 use crate::names::ModelName;
 use crate::time::Seconds;
 use crate::tools::dispatch::cli::Shape;
 use crate::tools::dispatch::decide::check::confirms;
-use crate::tools::dispatch::decide::{Action, CheckFacts, Members, Success, UpdateFacts, update};
+use crate::tools::dispatch::decide::{Action, CheckFacts, Members, Success, UpdateFacts, announced, update};
 use crate::tools::dispatch::journal::Phase;
+use crate::tools::dispatch::members;
 use crate::tools::dispatch::observe::Site;
 use crate::tools::history::{self, Event, names};
 use crate::version::Version;
 
 /// A push that a tick saw.
 const PUSHED: &str = "pushed";
+/// A push whose `success` was put back: the same push, but another file.
+const RESTORED: &str = "restored";
 /// A push that was not published.
 const REFUSED: &str = "refused";
 
@@ -28,7 +33,7 @@ fn event(what: &str, version: &Version) -> Event {
 }
 
 /// What is to be remembered of a step that was done.
-fn of(action: &Action) -> Option<Event> {
+fn of(action: &Action, site: &Site) -> Option<Event> {
     Some(match action {
         Action::Record(journal) => match journal.phase {
             Phase::Published => {
@@ -44,7 +49,9 @@ fn of(action: &Action) -> Option<Event> {
             Event { members: names(&admitted.members), ..event("admitted", &admitted.version) }
         }
         Action::NoteLate(version, members) => Event { members: names(members), ..event("late", version) },
-        Action::RemoveStatus(Some(version)) => event("ended", version),
+        // Of a publication that was given up nobody has heard that it began.
+        Action::RemoveStatus(Some(version)) if is_announced(version, site) => event("ended", version),
+        Action::RestoreSuccess(_) => of_push(RESTORED, &site.success().ok().flatten()?),
         Action::OnFailure(version, why) => Event { why: why.clone(), ..event("stopped", version) },
         Action::NoteRollout(note) if note.standing != Standing::Stopped => {
             Event { why: note.why.clone(), ..event(note.standing.word(), &note.version) }
@@ -58,17 +65,43 @@ fn of(action: &Action) -> Option<Event> {
     })
 }
 
+/// Whether a service.conf names a version.
+fn is_announced(version: &Version, site: &Site) -> bool {
+    site.configurations().map_or(true, |configurations| announced(&configurations).contains(version))
+}
+
+/// Whether a step that is about to be done leaves anything else than what is there. A run that finishes what another one began does
+/// some of its steps once more: those were told when they were done first.
+pub fn is_news(action: &Action, site: &Site) -> bool {
+    let service = &site.service;
+    let (path, bytes) = match action {
+        Action::MarkBad(mark) => (service.bad_version(&mark.version), mark.render()),
+        Action::Pin(mark) => (service.pin(), mark.render()),
+        // Which version is withdrawn beside it is not told.
+        Action::Admit(Admitted { version, members, .. }) => {
+            let is_same = |known: Admitted| (&known.version, &known.members) == (version, members);
+            return !members::admitted(service).is_ok_and(|known| known.is_some_and(is_same));
+        }
+        Action::Unpin => return !files::facts(&service.pin()).is_ok_and(|pin| pin.is_none()),
+        // One that is there already is another push.
+        Action::RestoreSuccess(_) => return site.success().is_ok_and(|success| success.is_none()),
+        _ => return true,
+    };
+    !files::read_without_following(&path, mark::LARGEST).is_ok_and(|found| found == Some(bytes))
+}
+
 /// Remembers a step that was done. A history that cannot be written holds nothing up.
 pub fn remember(action: &Action, site: &Site) {
-    if let Some(event) = of(action) {
+    if let Some(event) = of(action, site) {
         tell(event, site);
     }
 }
 
 /// Remembers a push when a tick sees it first. Its `success` stays until its upgrade has ended, or for as long as it is refused.
-pub fn remember_push(facts: &UpdateFacts, site: &Site) {
-    if let Some(success) = &facts.success
-        && !told_of(success, site).iter().any(|told| told.event == PUSHED)
+pub fn remember_push(success: Option<&Success>, site: &Site) {
+    let is_known = |told: &Event| [PUSHED, RESTORED].contains(&told.event.as_str());
+    if let Some(success) = success
+        && !told_of(success, site).iter().any(is_known)
     {
         tell(of_push(PUSHED, success), site);
     }
@@ -182,7 +215,8 @@ fn for_people(event: &Event) -> String {
     let Event { time, event, version, host, user, members, duration_s, until, why, .. } = event;
     let mut line = format!("{time}  {event:<11}  {version:<14}  {user}@{host}");
     if !members.is_empty() {
-        line.push_str(&format!("  {} members: {}", members.len(), members.join(", ")));
+        let noun = if members.len() == 1 { "member" } else { "members" };
+        line.push_str(&format!("  {} {noun}: {}", members.len(), members.join(", ")));
     }
     if let Some(seconds) = duration_s {
         line.push_str(&format!("  after {seconds} s"));

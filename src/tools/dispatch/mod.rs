@@ -147,7 +147,7 @@ fn wait(manner: Manner) -> Wait {
 
 fn update_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Result<()> {
     let (facts, entries) = site.update_facts(target, manner.is_forced)?;
-    history::remember_push(&facts, site);
+    history::remember_push(facts.success.as_ref(), site);
     let updated =
         update::update(&facts, target).and_then(|plan| apply::apply(&plan, site, &entries, say).map(drop));
     updated.inspect_err(|error| history::remember_refusal(&facts, error, site))
