@@ -235,6 +235,30 @@ fn a_push_whose_success_is_put_back_is_pushed_once_and_ends_nothing() {
 }
 
 #[test]
+fn a_push_is_told_and_why_it_is_refused_where_what_stands_beside_it_cannot_be_read() {
+    need!("rsync");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    fleet(&world, 1, "");
+    world.write(world.service(".pinned"), "../x\n");
+    for _ in 0..2 {
+        let outcome = world.run(Tool::Dispatch, Side::BINARY, &[MODEL, PREFIX, LIBRARY]);
+        assert_eq!((outcome.status, outcome.stderr.lines().count()), (2, 1), "{}", shown(&outcome));
+    }
+    let seen = reasons(&world, 0);
+    let names: Vec<_> = seen.iter().map(|(event, version, _)| (event.as_str(), version.as_str())).collect();
+    assert_eq!(names, [("pushed", V), ("refused", V)], "{seen:?}");
+    assert!(seen[1].2.contains(".pinned:1:1: this is not a version"), "{seen:?}");
+    std::fs::remove_file(world.service(".pinned")).unwrap();
+    tick(&world);
+    assert_eq!(reasons(&world, 2)[0].0, "published");
+    // Nor is it refused once it is announced, whatever cannot be read then.
+    world.write(world.service(".pinned"), "../x\n");
+    assert_eq!(world.run(Tool::Dispatch, Side::BINARY, &[MODEL, PREFIX, LIBRARY]).status, 2);
+    assert_eq!(events(&world).len(), 4);
+}
+
+#[test]
 fn a_full_file_becomes_the_one_before_and_both_are_shown() {
     need!("rsync");
     let sandbox = Sandbox::new();

@@ -107,7 +107,8 @@ pub fn remember_push(success: Option<&Success>, site: &Site) {
     }
 }
 
-/// Remembers why a push was not published: each reason once, though it is looked at every minute.
+/// Remembers why a push was not published: each reason once, though it is looked at every minute. Of the facts those are missing that
+/// could not be read.
 pub fn remember_refusal(facts: &UpdateFacts, error: &Error, site: &Site) {
     // Otherwise the error is about a version that is published already, whatever was pushed since.
     let Some(success) = facts.success.as_ref().filter(|_| update::unfinished(facts).is_none()) else {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::layout::Monitor;
 use crate::machine::locks::{Lock, Wait};
-use crate::machine::{environment, files, terminal};
+use crate::machine::{clock, environment, files, terminal};
 use crate::names::ModelName;
 use crate::tools::edit::Mode;
 use crate::tools::lift;
@@ -42,7 +42,7 @@ mod success;
 use apply::Say;
 use cli::{Cli, Extent, Manner, Request, Target};
 use decide::steer::{self, Operator, Steer};
-use decide::{Action, Plan, check, update};
+use decide::{Action, Plan, UpdateFacts, check, update};
 use observe::Site;
 
 const PROGRAM: &str = "dispatch";
@@ -146,10 +146,15 @@ fn wait(manner: Manner) -> Wait {
 }
 
 fn update_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Result<()> {
-    let (facts, entries) = site.update_facts(target, manner.is_forced)?;
-    history::remember_push(facts.success.as_ref(), site);
-    let updated =
-        update::update(&facts, target).and_then(|plan| apply::apply(&plan, site, &entries, say).map(drop));
+    let success = site.success()?;
+    // Before all else is read: what cannot be may be why it is refused.
+    history::remember_push(success.as_ref(), site);
+    let mut facts = UpdateFacts { success, is_forced: manner.is_forced, ..UpdateFacts::at(clock::now()) };
+    let observed = site.complete(&mut facts, target);
+    let updated = observed.and_then(|entries| {
+        let plan = update::update(&facts, target)?;
+        apply::apply(&plan, site, &entries, say).map(drop)
+    });
     updated.inspect_err(|error| history::remember_refusal(&facts, error, site))
 }
 

@@ -117,31 +117,35 @@ impl<'a> Site<'a> {
 
     /// The facts of fUpdateVersion, and the upload's entries for the copy.
     pub fn update_facts(&self, target: &Target, is_forced: bool) -> Result<(UpdateFacts, Vec<Entry>)> {
-        let mut facts = UpdateFacts {
-            status: self.status()?,
-            success: self.success()?,
-            journal: self.journal()?,
-            is_forced,
-            ..UpdateFacts::at(clock::now())
-        };
-        let Some(version) = update::candidate(&facts) else {
-            facts.upload_is_as_journalled = self.is_as_journalled(&facts)?;
-            return Ok((facts, Vec::new()));
+        let mut facts = UpdateFacts { is_forced, ..UpdateFacts::at(clock::now()) };
+        let entries = self.complete(&mut facts, target)?;
+        Ok((facts, entries))
+    }
+
+    /// Fills these facts in, and returns the upload's entries. Where something cannot be read, those are there that were read before.
+    pub fn complete(&self, facts: &mut UpdateFacts, target: &Target) -> Result<Vec<Entry>> {
+        // `status` first: of a script that ends its upgrade in between, `success` without `status` would look like another push.
+        facts.status = self.status()?;
+        facts.success = self.success()?;
+        facts.journal = self.journal()?;
+        let Some(version) = update::candidate(facts) else {
+            facts.upload_is_as_journalled = self.is_as_journalled(facts)?;
+            return Ok(Vec::new());
         };
         facts.configurations = self.configurations()?;
-        if let Some(begun) = update::begun_by_script(&facts, &version) {
+        if let Some(begun) = update::begun_by_script(facts, &version) {
             facts.script_quiet_for = trees::last_written(&self.service.version(&begun))?.map(clock::age_of);
         }
-        if update::unfinished(&facts).is_none() {
+        if update::unfinished(facts).is_none() {
             facts.pin = self.pin()?;
         }
-        if update::may_announce(&facts, target, &version) {
+        if update::may_announce(facts, target, &version) {
             facts.list = self.list_without_held()?;
             facts.has_admitted = files::facts(&self.service.admitted())?.is_some();
             facts.has_note = files::facts(&self.service.rollout())?.is_some();
         }
-        if !update::may_publish(&facts, target, &version) {
-            return Ok((facts, Vec::new()));
+        if !update::may_publish(facts, target, &version) {
+            return Ok(Vec::new());
         }
         let entries = trees::survey(&self.upload.dir)?;
         facts.published = self.published(&version)?;
@@ -156,7 +160,7 @@ impl<'a> Site<'a> {
             unpublishable: trees::first_unpublishable(&entries).map(|e| self.upload.dir.join(&e.path)),
             free_bytes: self.free_bytes()?,
         });
-        Ok((facts, entries))
+        Ok(entries)
     }
 
     /// What the versions may still take. Their directory may be a disk of its own; before the first version it may be missing.
