@@ -152,9 +152,9 @@ fn who_was_late_when_the_time_was_up_is_told_whatever_is_done_then() {
     need!("rsync", "dash");
     let sandbox = Sandbox::new();
     for (settings, expected, status) in [
-        ("", ["confirmed", "ended", "late", "stopped"], 1),
+        ("", ["confirmed", "late", "stopped", "ended"], 1),
         ("batches=2,100%\non_timeout=continue\n", ["announced", "confirmed", "late", "admitted"], 0),
-        ("on_timeout=rollback\n", ["rolled back", "announced", "late", "stopped"], 1),
+        ("on_timeout=rollback\n", ["late", "stopped", "rolled back", "announced"], 1),
     ] {
         let world = sandbox.world();
         fleet(&world, 3, settings);
@@ -171,6 +171,80 @@ fn who_was_late_when_the_time_was_up_is_told_whatever_is_done_then() {
         assert!(names.ends_with(&expected), "{settings}: {names:?}");
         let late: Vec<_> = seen.iter().filter(|(event, ..)| event == "late").collect();
         assert_eq!(late, [&("late".to_owned(), V.to_owned(), vec![address(2)])], "{settings}");
+    }
+}
+
+/// It dies behind its note, before it, or over the site's own program.
+#[test]
+fn a_rollout_that_a_tick_stopped_and_died_over_is_told_by_the_next() {
+    type Case<'a> = (&'a str, &'a dyn Fn(&World), Option<&'a str>, &'a str, &'a [&'a str]);
+    need!("rsync", "dash", "strace");
+    if !is_permitted() {
+        return;
+    }
+    let has_failed = |world: &World| {
+        let state = world.service(&format!("version/.state-{}", address(1)));
+        world.write(state, format!("rolled-back {V} 1\nno\n"));
+    };
+    let takes_too_long = |world: &World| world.age(world.service("status"), 4000);
+    let batches = "batches=1,100%\n";
+    let cases: [Case; 6] = [
+        (batches, &has_failed, Some("..admitted.new"), "stopped the rollout of", &["stopped", "ended"]),
+        (batches, &has_failed, None, "stopped the rollout of", &["stopped", "ended"]),
+        (
+            batches,
+            &takes_too_long,
+            None,
+            ": it took too long, late: ",
+            &["late", "admitted", "stopped", "ended"],
+        ),
+        (
+            batches,
+            &takes_too_long,
+            Some("..rollout.new"),
+            "gave up waiting for",
+            &["late", "late", "stopped", "ended"],
+        ),
+        ("", &takes_too_long, None, "gave up waiting for", &["late", "late", "stopped", "ended"]),
+        (
+            "on_timeout=rollback\n",
+            &takes_too_long,
+            None,
+            "rolled back: it took too long",
+            &["late", "late", "stopped", "rolled back", "announced"],
+        ),
+    ];
+    let sandbox = Sandbox::new();
+    for (settings, fails, dies_before, says, expected) in cases {
+        let world = sandbox.world();
+        fleet(&world, 3, settings);
+        world.published("20170101000000");
+        tick(&world);
+        fails(&world);
+        let before = events(&world).len();
+        let root = world.root.display();
+        let hook = format!("monitor/scripts/dispatch/conf/hooks/{MODEL}/on-failure");
+        let dies = if dies_before.is_some() { "" } else { "mkdir $dir/once 2> /dev/null && kill -9 $PPID" };
+        let text = format!("#!/bin/sh\ndir={root}\necho \"$ROLLOUT_ERROR\" >> $dir/told\n{dies}\nexit 0\n");
+        world.write_with_mode(hook, text, 0o755);
+        let ended = |status: i32| {
+            let outcome = world.run(Tool::Dispatch, Side::BINARY, &[MODEL, PREFIX, LIBRARY]);
+            assert_eq!(outcome.status, status, "{settings}: {}", shown(&outcome));
+            outcome.stderr
+        };
+        match dies_before {
+            Some(temporary) => killed_before_renaming(&world, temporary, &[MODEL, PREFIX, LIBRARY]),
+            None => assert_eq!(ended(-1), ""),
+        }
+        let said = ended(1);
+        assert!(said.contains(says) && said.lines().count() == 1, "{settings}: {said}");
+        let told = String::from_utf8(world.read("told")).unwrap();
+        let times = if dies_before.is_some() { 1 } else { 2 };
+        assert_eq!(told.lines().count(), times, "{settings}: {told}");
+        let seen = || events(&world).into_iter().skip(before).map(|event| event.0).collect::<Vec<_>>();
+        assert_eq!(seen(), expected, "{settings}");
+        ended(0);
+        assert_eq!(seen(), expected, "{settings}: once");
     }
 }
 

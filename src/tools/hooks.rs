@@ -26,8 +26,9 @@ pub enum Hook {
     PreRestart,
     /// On a member, when the service has come up with the version. When it fails, that is only said.
     PostRestart,
-    /// On the monitor, when a rollout was stopped or given up; on a member, when the service did not come up: the version before
-    /// was put back, or could not be, or there is none, and the service is down. When it fails, that is only said.
+    /// On the monitor, when a rollout is stopped or given up, before it is ended or rolled back; on a member, when the service did
+    /// not come up: the version before was put back, or could not be, or there is none, and the service is down. When it fails,
+    /// that is only said.
     OnFailure,
 }
 

@@ -168,16 +168,16 @@ fn check_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Resu
     }
 }
 
-/// Goes back, as `on_timeout=rollback` says; where that cannot be done, the upgrade is ended as ever. A failure in any case.
+/// Goes back, as `on_timeout=rollback` says; where that cannot be done, the upgrade is ended as ever. A failure in any case. It is
+/// told before: a tick that finishes this one, should it die, does not know any more why it went back.
 fn roll_back(why: &str, plan: &Plan, site: &Site, say: Say) -> Result<()> {
+    let is_told = |action: &Action| matches!(action, Action::NoteLate(..) | Action::OnFailure(..));
+    let (told, ends): (Vec<Action>, Vec<Action>) = plan.commit.iter().cloned().partition(is_told);
+    apply::apply(&Plan { commit: told, ..Plan::default() }, site, &[], say)?;
     let Err(problem) = rollback::because(why, site, say) else {
-        let is_told = |action: &&Action| matches!(action, Action::NoteLate(..) | Action::OnFailure(..));
-        let told = plan.commit.iter().filter(is_told);
-        let commit = told.cloned().collect();
-        apply::apply(&Plan { commit, ..Plan::default() }, site, &[], say)?;
         return Err(rolled_back(why, site));
     };
-    let ended = apply::apply(plan, site, &[], say);
+    let ended = apply::apply(&Plan { commit: ends, ..Plan::default() }, site, &[], say);
     ended.map(drop).map_err(|error| not_rolled_back(&error, &problem))
 }
 

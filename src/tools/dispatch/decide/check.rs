@@ -139,8 +139,10 @@ enum Situation<'a> {
     Complete,
     /// An operator paused it.
     Paused(&'a Rollout),
-    /// It was stopped or aborted by a run that died before it had ended it.
-    Halted(&'a Rollout),
+    /// A tick stopped it, and died before it had ended it.
+    Stopped(&'a Rollout),
+    /// An operator aborted it, and their command died before it had ended it.
+    Aborted(&'a Rollout),
     /// Too many members failed.
     TooManyFailed,
     /// It takes too long.
@@ -158,7 +160,8 @@ impl Upgrade<'_> {
         }
         match facts.rollout.note_about(round.announced).map(|note| (note, note.standing)) {
             Some((note, Standing::Paused)) => Situation::Paused(note),
-            Some((note, Standing::Stopped | Standing::Aborted)) => Situation::Halted(note),
+            Some((note, Standing::Stopped)) => Situation::Stopped(note),
+            Some((note, Standing::Aborted)) => Situation::Aborted(note),
             Some((_, Standing::Resumed(_))) | None if is_known && self.too_many_failed() => {
                 Situation::TooManyFailed
             }
@@ -175,7 +178,8 @@ impl Upgrade<'_> {
             Situation::Paused(note) => {
                 vec![Action::Say(format!("{model}: {}; {}", note.text(), round.count()))]
             }
-            Situation::Halted(note) => {
+            Situation::Stopped(note) => self.end_stopped(&note.why),
+            Situation::Aborted(note) => {
                 let mut actions = end_and_keep_out(facts, round);
                 actions.push(Action::Say(format!("{model}: {}", note.text())));
                 actions
@@ -251,14 +255,22 @@ impl Upgrade<'_> {
 
     /// Too many could not take the version up: nobody else gets it.
     fn stop(&self) -> Vec<Action> {
-        let Upgrade { facts, round, target: Target { model, .. }, .. } = self;
         let failed = self.failed().unwrap_or_default();
-        let limit = facts.rollout.policy.max_fail.unwrap_or_default();
+        let limit = self.facts.rollout.policy.max_fail.unwrap_or_default();
         let why = format!("{failed} (max_fail={limit})");
-        let kept_out = round.size() - round.touched().len();
         let mut actions: Vec<Action> = self.note(Standing::Stopped, &why).into_iter().collect();
-        actions.extend(end_and_keep_out(facts, round));
-        actions.extend(self.tell(&why));
+        actions.extend(self.end_stopped(&why));
+        actions
+    }
+
+    /// Ends a rollout whose note says that it was stopped. It is ended last: whoever dies over it leaves an upgrade in flight, by
+    /// which the next tick finds it, and tells it once more rather than never.
+    fn end_stopped(&self, why: &str) -> Vec<Action> {
+        let Upgrade { round, target: Target { model, .. }, .. } = self;
+        let kept_out = round.size() - round.touched().len();
+        let mut actions = keep_out(round);
+        actions.extend(self.tell(why));
+        actions.extend(self.end(Waiting::Some));
         actions.push(Action::Fail(Error::failed(format!(
             "{model}: stopped the rollout of {}: {why}; the other {kept_out} of {} stay as they are; push a version that works, or \
              dispatch --resume {model}",
@@ -275,14 +287,16 @@ impl Upgrade<'_> {
             return self.pass_over();
         }
         let who = self.who_is_late();
-        let mut actions = Vec::new();
+        let why = format!("it took too long, {who}");
         let remain = if round.waiting.is_empty() { Waiting::Nobody } else { Waiting::Some };
+        // In this order, so that nothing is lost of a tick that dies: once the note says that it was stopped nobody asks any more
+        // who is late, and once it is ended there is nothing for the next tick to finish.
+        let mut actions: Vec<Action> = self.note_late().into_iter().collect();
         if remain == Waiting::Some {
-            actions.extend(self.note(Standing::Stopped, &format!("it took too long, {who}")));
+            actions.extend(self.note(Standing::Stopped, &why));
         }
+        actions.extend(self.tell(&why));
         actions.extend(self.end(remain));
-        actions.extend(self.note_late());
-        actions.extend(self.tell(&format!("it took too long, {who}")));
         let since = match facts.rollout.policy.deadline {
             Deadline::SinceBegin(limit) => format!("after {} minutes", limit.0 / 60),
             Deadline::SinceProgress(limit) => format!("after {} minutes without progress", limit.0 / 60),
@@ -529,9 +543,10 @@ mod tests {
         assert!(said(&checked(&facts)).contains("waiting for"));
         facts.status.as_mut().unwrap().age = Seconds(1201);
         let actions = checked(&facts);
-        assert_eq!(actions[0], Action::RemoveSuccess(identity(7)));
         let late = ["10.0.0.2", "10.0.0.3"].map(|text| Address::parse(text.as_bytes()).unwrap()).to_vec();
-        assert!(actions.contains(&Action::NoteLate(Version::parse(V.as_bytes()).unwrap(), late)));
+        assert_eq!(actions[0], Action::NoteLate(Version::parse(V.as_bytes()).unwrap(), late));
+        assert!(matches!(actions[1], Action::OnFailure(..)), "whatever dies over the end was told before");
+        assert_eq!(actions[2], Action::RemoveSuccess(identity(7)));
         let who = "late: 10.0.0.2 (no answer), 10.0.0.3 (serves 20170101000000) (2 of 3)";
         let expected = format!("gave up waiting for 20180413192258 after 20 minutes, {who}");
         assert!(said(&actions).contains(&expected), "{}", said(&actions));
@@ -716,12 +731,20 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_died_while_it_stopped_a_rollout_is_finished() {
-        let mut facts = in_batches(&[Some(V), None, None]);
-        facts.rollout.note = Some(noted(Standing::Stopped));
-        let actions = checked(&facts);
-        assert!(matches!(&actions[0], Action::Admit(admitted) if admitted.members.len() == 1));
-        assert!(actions.contains(&remove_status()) && !actions.contains(&Action::ForgetRollout));
+    fn a_run_that_died_while_it_ended_a_rollout_is_finished_and_one_that_was_stopped_is_told() {
+        let version = Version::parse(V.as_bytes()).unwrap();
+        let told = Action::OnFailure(version, "a test".to_owned());
+        for (standing, is_told) in [(Standing::Stopped, true), (Standing::Aborted, false)] {
+            let mut facts = in_batches(&[Some(V), None, None]);
+            facts.rollout.note = Some(noted(standing));
+            let actions = checked(&facts);
+            assert!(matches!(&actions[0], Action::Admit(admitted) if admitted.members.len() == 1));
+            let place = |wanted: &Action| actions.iter().position(|action| action == wanted);
+            assert!(place(&remove_status()).is_some() && place(&Action::ForgetRollout).is_none());
+            assert_eq!(place(&told).is_some(), is_told);
+            assert!(place(&told) < place(&remove_status()));
+            assert_eq!(matches!(actions.last(), Some(Action::Fail(_))), is_told, "{}", said(&actions));
+        }
     }
 
     #[test]
