@@ -58,6 +58,7 @@ fn every_step_of_a_rollout_is_remembered_once_and_shown() {
         one("admitted", &[1]),
         one("announced", &[]),
         one("paused", &[]),
+        one("resumed", &[]),
         one("confirmed", &[1]),
         one("admitted", &[1, 2]),
         one("confirmed", &[2]),

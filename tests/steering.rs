@@ -59,7 +59,10 @@ fn a_paused_rollout_lets_nobody_in_until_it_is_resumed() {
     let told = ticked(&world);
     assert!(told.contains("paused by ") && told.contains(": the graphs look odd; 1 of 3 members"), "{told}");
     assert_eq!(polled(&world, 3), 1);
-    assert!(done(&world, &["--resume", MODEL]).contains("resumed; 1 of 3 members have"));
+    let why = "the graphs are as ever";
+    assert!(done(&world, &["--resume", MODEL, "--why", why]).contains("resumed; 1 of 3 members have"));
+    let status = dispatch(&world, &["--status", MODEL, "--json"]).stdout;
+    assert!(status.contains("\"standing\":\"resumed\"") && status.contains(why), "{status}");
     assert!(ticked(&world).contains("3 of 3 members may take"));
     assert_eq!(polled(&world, 3), 3);
     assert!(ticked(&world).contains("all 3 members have"));

@@ -17,7 +17,8 @@ pub enum Standing {
     Stopped,
     /// An operator ended it.
     Aborted,
-    /// An operator let it go on after it was stopped, and puts up with so many failed members.
+    /// An operator let it go on after it was paused or ended. So many failed members are put up with; none after a pause, so that it
+    /// goes on as it would without this file.
     Resumed(usize),
 }
 

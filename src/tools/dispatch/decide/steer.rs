@@ -84,7 +84,8 @@ impl Wheel<'_> {
             Some(Standing::Paused) if self.facts.status.is_some() => {
                 // Its time begins anew.
                 actions.push(Action::MarkInFlightAgain(version.clone()));
-                actions.push(Action::ForgetRollout);
+                // Not one failure more is put up with: it goes on as if it had never been paused.
+                actions.push(self.note(Standing::Resumed(0)));
             }
             Some(Standing::Paused | Standing::Stopped | Standing::Aborted) => {
                 if self.facts.status.is_some() {
@@ -235,7 +236,8 @@ mod tests {
         let mut facts = facts("3,4");
         facts.rollout.note = Some(note(Standing::Paused));
         let actions = steered(&facts, Steer::Resume).unwrap();
-        assert_eq!(actions[..2], [Action::MarkInFlightAgain(version()), Action::ForgetRollout]);
+        let noted = Action::NoteRollout(note(Standing::Resumed(0)));
+        assert_eq!(actions[..2], [Action::MarkInFlightAgain(version()), noted]);
         assert!(!actions.contains(&Action::AdmitEverybody));
         facts.rollout.policy.batches = Batches::default();
         assert!(steered(&facts, Steer::Resume).unwrap().contains(&Action::AdmitEverybody));
