@@ -327,6 +327,11 @@ impl Member {
         self.watch.join(".service_polling.told")
     }
 
+    /// What the site's `on-failure` was told last of a service that is down.
+    pub fn told_to_hook(&self) -> PathBuf {
+        self.watch.join(".service_polling.on-failure")
+    }
+
     /// The installed service.conf.
     pub fn service_conf(&self) -> PathBuf {
         self.workspace.join("bin/etc/service.conf")

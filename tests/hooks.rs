@@ -1,6 +1,7 @@
 //! A site's own programs at the points of a rollout.
 
 use crate::batches::fleet;
+use crate::harness::daemon::free_port;
 use crate::harness::outcome::shown;
 use crate::harness::parts::need;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF, announced};
@@ -110,6 +111,44 @@ fn a_members_program_is_told_once_that_a_service_is_down_with_nothing_to_go_back
         last.starts_with(&expected) && last.contains("nor could the version before be put back"),
         "{last}"
     );
+}
+
+#[test]
+fn a_members_program_is_told_once_that_a_service_is_down_whether_or_not_the_monitor_can_be_told() {
+    need!("rsync", "dash", "sed");
+    let sandbox = Sandbox::new();
+    let member = Member::new(&sandbox);
+    let world = &member.world;
+    let start = world.read("start");
+    let remembered = world.path("member-127.0.0.11/watch/.service_polling.on-failure");
+    let env = "member-127.0.0.11/watch/env.sh";
+    let elsewhere = format!("rsyncport={}\nservice_timeout=1\n", free_port());
+    world.write(env, [world.read(env), elsewhere.into_bytes()].concat());
+    let fails = || {
+        world.write("start", "exit 0\n");
+        world.write("member-127.0.0.11/workspace/bin/etc/.service_polling", format!("restart {OLD}\n"));
+        for _ in 0..2 {
+            let outcome = member.polled(Side::BINARY);
+            assert!(outcome.stderr.contains("the service does not answer"), "{}", shown(&outcome));
+        }
+    };
+    fails();
+    assert!(!remembered.exists(), "where there is no program nobody was told");
+    hook(world, "member-127.0.0.11/watch/hooks", "on-failure", 0);
+    fails();
+    let told_once = format!("on-failure {MODEL} {OLD} : the service does not answer on 127.0.0.11:");
+    assert!(told(world).contains(&told_once) && told(world).lines().count() == 1, "{}", told(world));
+    assert!(remembered.exists());
+
+    // It comes up, and is down once more: that is another failure.
+    world.write("start", &start);
+    world.write(env, [world.read(env), b"service_timeout=30\n".to_vec()].concat());
+    world.write("member-127.0.0.11/workspace/bin/etc/.service_polling", format!("restart {OLD}\n"));
+    member.polled(Side::BINARY);
+    assert!(member.is_up() && !remembered.exists());
+    world.write(env, [world.read(env), b"service_timeout=1\n".to_vec()].concat());
+    fails();
+    assert_eq!(told(world).lines().count(), 2, "{}", told(world));
 }
 
 #[test]

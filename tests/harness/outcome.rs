@@ -163,7 +163,7 @@ static ADDITIONS: LazyLock<Regex> = LazyLock::new(|| {
           | monitor/rsync_service_data/datamining_service/[^/]+/version(/\.state-[^/]+)?
           | deploy/\.rsync-push\.lock
           | deploy/online/\.manifest
-          | member-[^/]+/watch/\.service_polling\.(lock|told)
+          | member-[^/]+/watch/\.service_polling\.(lock|told|on-failure)
           | member-[^/]+/workspace/bin/etc/\.service\.conf\.(previous|failed)
         )$",
     )

@@ -281,7 +281,7 @@ fn changes(before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>
         let is_staged =
             |part: std::path::Component| part.as_os_str().as_encoded_bytes().starts_with(b".staging-");
         (name.starts_with('.') && name.ends_with(".lock"))
-            || name == ".service_polling.told"
+            || [".service_polling.told", ".service_polling.on-failure"].contains(&&*name)
             || name.starts_with(".state-")
             || name.starts_with(".history-")
             || path.ends_with(format!("datamining_service/{MODEL}/version"))

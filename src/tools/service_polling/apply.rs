@@ -40,11 +40,14 @@ pub fn apply(plan: &Plan, member: &Member, settings: &Settings) -> Result<()> {
             (plan.word_of_failure(step), error)
         };
         if let (Some(word), Some(version)) = (word, &plan.about) {
-            // A service that is down is tried again every minute; the site's own program hears of it when the monitor does.
-            if word == Word::NotRestarted && tell::is_news(word, version, &error.to_string(), member) {
-                complain_of(run_hook(Hook::OnFailure, version, &error.to_string(), member, settings));
+            let why = error.to_string();
+            let has_hook = !matches!(hooks::program(&member.hooks(), Hook::OnFailure), Ok(None));
+            if word == Word::NotRestarted && has_hook {
+                tell::tell_hook_once(version, &why, member, || {
+                    complain_of(run_hook(Hook::OnFailure, version, &why, member, settings));
+                });
             }
-            tell::tell(word, version, &error.to_string(), member, settings);
+            tell::tell(word, version, &why, member, settings);
         }
         return Err(error);
     }
@@ -72,12 +75,14 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
         Action::FetchVersion(version, similar) => fetch(version, similar, member, settings),
         Action::PreRestart(version) => run_hook(Hook::PreRestart, version, "", member, settings),
         Action::PostRestart(version) => {
+            tell::let_hook_hear_again(member);
             complain_of(run_hook(Hook::PostRestart, version, "", member, settings));
             Ok(())
         }
         Action::OnFailure(version) => {
             let why = "the service did not come up, and the version before was put back";
             complain_of(run_hook(Hook::OnFailure, version, why, member, settings));
+            tell::let_hook_hear_again(member);
             Ok(())
         }
         Action::Record(journal) => {

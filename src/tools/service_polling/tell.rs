@@ -1,4 +1,7 @@
-//! What the monitor is told: which version came up (contract section 2), and how far this member is with one.
+//! What the monitor is told: which version came up (contract section 2), and how far this member is with one; and what the site's own
+//! program was told of a service that is down.
+
+use std::path::Path;
 
 use crate::error::Result;
 use crate::formats::member_state::{self, MemberState, Word};
@@ -16,10 +19,26 @@ pub fn tell(word: Word, version: &Version, message: &str, member: &Member, setti
     }
 }
 
-/// Whether the monitor does not know that yet.
-pub fn is_news(word: Word, version: &Version, message: &str, member: &Member) -> bool {
-    let state = MemberState::new(word, version.clone(), clock::unix_now().0, message);
-    told(member).map_or(true, |told| state.is_news_after(told.as_ref()))
+/// Lets the site's `on-failure` hear that the service is down, unless it heard the same before: such a service is tried again every minute.
+/// What it heard is remembered apart from what the monitor was told, which may be out of reach for hours.
+pub fn tell_hook_once(version: &Version, message: &str, member: &Member, run: impl FnOnce()) {
+    let path = member.told_to_hook();
+    let state = MemberState::new(Word::NotRestarted, version.clone(), clock::unix_now().0, message);
+    if told(&path).is_ok_and(|told| !state.is_news_after(told.as_ref())) {
+        return;
+    }
+    run();
+    // Afterwards, so that a poll that dies over it lets it hear twice rather than never.
+    if let Err(error) = files::overwrite(&path, &state.render()) {
+        log::debug!("{error}");
+    }
+}
+
+/// The service came up: when it is down once more, that is another failure.
+pub fn let_hook_hear_again(member: &Member) {
+    if let Err(error) = files::remove_if_exists(&member.told_to_hook()) {
+        log::debug!("{error}");
+    }
 }
 
 fn try_to_tell(
@@ -30,7 +49,7 @@ fn try_to_tell(
     settings: &Settings,
 ) -> Result<()> {
     let state = MemberState::new(word, version.clone(), clock::unix_now().0, message);
-    if !state.is_news_after(told(member)?.as_ref()) {
+    if !state.is_news_after(told(&member.told())?.as_ref()) {
         return Ok(());
     }
     let from = member.incoming().join(name(settings));
@@ -39,9 +58,9 @@ fn try_to_tell(
     files::overwrite(&member.told(), &state.render())
 }
 
-/// What was told last.
-fn told(member: &Member) -> Result<Option<MemberState>> {
-    let told = files::read_if_exists(&member.told(), member_state::LIMIT)?;
+/// What was told last, as a file remembers it.
+fn told(path: &Path) -> Result<Option<MemberState>> {
+    let told = files::read_if_exists(path, member_state::LIMIT)?;
     Ok(told.and_then(|bytes| MemberState::parse(&bytes)))
 }
 
