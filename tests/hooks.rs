@@ -1,9 +1,9 @@
 //! A site's own programs at the points of a rollout.
 
 use crate::batches::fleet;
-use crate::harness::daemon::free_port;
 use crate::harness::outcome::shown;
 use crate::harness::parts::need;
+use crate::harness::port::quiet_port;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF, announced};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World};
 use crate::health::{BAD, Member, OLD};
@@ -122,7 +122,7 @@ fn a_members_program_is_told_once_that_a_service_is_down_whether_or_not_the_moni
     let start = world.read("start");
     let remembered = world.path("member-127.0.0.11/watch/.service_polling.on-failure");
     let env = "member-127.0.0.11/watch/env.sh";
-    let elsewhere = format!("rsyncport={}\nservice_timeout=1\n", free_port());
+    let elsewhere = format!("rsyncport={}\nservice_timeout=1\n", quiet_port());
     world.write(env, [world.read(env), elsewhere.into_bytes()].concat());
     let fails = || {
         world.write("start", "exit 0\n");
