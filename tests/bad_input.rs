@@ -8,7 +8,7 @@ use crate::harness::outcome::{Tree, differences, shown};
 use crate::harness::parts::{is_root, need, skip};
 use crate::harness::port::quiet_port;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF};
-use crate::harness::{Outcome, Sandbox, Side, Tool, World};
+use crate::harness::{Outcome, Sandbox, Side, Tool, World, write_program};
 
 const V: &str = "20180413192258\n";
 const ONE: &[&str] = &[MODEL, PREFIX, LIBRARY];
@@ -417,7 +417,7 @@ fn a_file_that_may_not_be_read_is_named() {
         unreadable(&file);
         // Wherever the project lies: somebody else has to reach the binary and the world.
         let binary = sandbox.path().join("binary");
-        std::fs::copy(tool.binary(), &binary).unwrap();
+        write_program(&binary, &std::fs::read(tool.binary()).unwrap(), 0o755);
         std::fs::set_permissions(sandbox.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut command = if is_root() {
             open_to_everybody(&world, &file);

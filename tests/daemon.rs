@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -13,6 +12,7 @@ use crate::harness::parts::need;
 use crate::harness::port::quiet_port;
 use crate::harness::rsyncd::{Rsyncd, answers, runs};
 use crate::harness::wait_until;
+use crate::harness::write_program;
 
 /// A process that has nothing to do with rsync.
 pub struct Foreign(Child);
@@ -307,8 +307,7 @@ fn a_configuration_that_no_daemon_starts_with_is_said() {
 fn what_rsync_complains_of_is_said_in_its_words() {
     let rsyncd = Rsyncd::new();
     let stand_in = rsyncd.dir.path().join("rsync");
-    std::fs::write(&stand_in, "#!/bin/sh\necho 'rsync: no daemon today' >&2\nexit 4\n").unwrap();
-    std::fs::set_permissions(&stand_in, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&stand_in, b"#!/bin/sh\necho 'rsync: no daemon today' >&2\nexit 4\n", 0o755);
     let path = format!("{}:{}", rsyncd.dir.path().display(), std::env::var("PATH").unwrap());
     let output = Command::new(env!("CARGO_BIN_EXE_autoupdate-toggle"))
         .args(["daemon", "start", "--config"])

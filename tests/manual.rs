@@ -2,7 +2,6 @@
 //! directories replaced by those of a world on loopback.
 
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,6 +12,7 @@ use crate::harness::parts::{is_root, need};
 use crate::harness::port::Reserved;
 use crate::harness::rsyncd::Rsyncd;
 use crate::harness::world::MODEL;
+use crate::harness::write_program;
 use crate::harness::zookeeper::{JAR, ZooKeeper};
 
 const ENGLISH: &str = include_str!("../docs/manual.md");
@@ -85,8 +85,7 @@ impl Hosts {
     fn write(&self, relative: &str, content: &str, mode: u32) {
         let path = self.path(relative);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, content).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        write_program(&path, content.as_bytes(), mode);
     }
 
     fn read(&self, relative: &str) -> String {

@@ -1,13 +1,12 @@
 //! A fleet of 31 behind a real rsync daemon: 30 are denied by one command, one upgrades alone, the rest follow when they are
 //! admitted again. The daemon is started once.
 
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 use std::sync::Mutex;
 
 use crate::harness::parts::{find, need};
 use crate::harness::rsyncd::{Ran, runs, toggle};
-use crate::harness::{Sandbox, Side, Tool, World};
+use crate::harness::{Sandbox, Side, Tool, World, write_program};
 
 const VERSION: &str = "20180413192258";
 
@@ -23,8 +22,7 @@ pub fn connect_from_own_addresses(sandbox: &Sandbox) {
     let wrapper = sandbox.path().join("bin/rsync");
     let rsync = find("rsync").unwrap();
     let line = format!("#!/bin/sh\nexec {} --address=\"$MEMBER\" \"$@\"\n", rsync.display());
-    std::fs::write(&wrapper, line).unwrap();
-    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&wrapper, line.as_bytes(), 0o755);
 }
 
 pub fn poll(world: &World, side: Side, member: &str) -> Output {

@@ -1,12 +1,11 @@
 //! compat/: what operators type and what cron runs reaches the binaries, and finds its way back to the scripts.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::parts::{legacy_scripts, need, project};
 use crate::harness::world::{LIBRARY, MODEL, SERVICE_CONF};
-use crate::harness::{Outcome, Sandbox, Side, Tool, World};
+use crate::harness::{Outcome, Sandbox, Side, Tool, World, write_program};
 
 /// A wrapper and the binary that it runs.
 const WRAPPERS: [(&str, &str); 5] = [
@@ -24,8 +23,7 @@ fn install(world: &World, name: &str, dir: &str) {
 }
 
 fn executable(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(path, text.as_bytes(), 0o755);
 }
 
 /// The directory of the binaries under test.

@@ -17,8 +17,7 @@ pub enum Standing {
     Stopped,
     /// An operator ended it.
     Aborted,
-    /// An operator let it go on after it was paused or ended. So many failed members are put up with; none after a pause, so that it
-    /// goes on as it would without this file.
+    /// An operator let it go on after it was paused, stopped or aborted, and puts up with so many failed members.
     Resumed(usize),
 }
 

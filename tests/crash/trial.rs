@@ -1,7 +1,6 @@
 //! One disturbed run, what others see right after it, and the undisturbed runs that follow.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,7 +12,7 @@ use regex::bytes::Regex;
 use crate::crash::cases::Case;
 use crate::crash::strace::{self, Call, Point};
 use crate::harness::outcome::{Kind, Node, Tree, differences};
-use crate::harness::{Outcome, Sandbox, World, parts};
+use crate::harness::{Outcome, Sandbox, World, parts, write_program};
 
 /// What a case does when nobody disturbs it.
 pub struct Reference {
@@ -191,8 +190,7 @@ fn put_rsync_aside(sandbox: &Sandbox) {
         trace = strace::trace_option(),
     );
     let path = sandbox.path().join("bin/rsync");
-    std::fs::write(&path, stand_in).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&path, stand_in.as_bytes(), 0o755);
 }
 
 /// Lets undisturbed runs follow, each of which must succeed, and reads what is left.

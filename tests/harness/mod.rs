@@ -10,6 +10,11 @@
 //! - [`zookeeper`]: a real ZooKeeper on a loopback port of its own.
 //! - [`outcome`]: what a run left: exit status, tree, journal; and how two of them differ.
 
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub mod daemon;
@@ -26,7 +31,17 @@ pub use outcome::Outcome;
 pub use side::{Side, Tool};
 pub use world::{Sandbox, World};
 
-/// Waits until something is so; fails when it takes longer than 20 s.
+/// Writes a program that is run at once. A child does it: a file that is open for writing cannot be run, and a child that another
+/// test has just forked would have it open as well.
+pub fn write_program(path: &Path, content: &[u8], mode: u32) {
+    let mut copy = Command::new("cp");
+    let mut child = copy.arg("/dev/stdin").arg(path).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(content).unwrap();
+    assert!(child.wait().unwrap().success(), "{}", path.display());
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Waits until something is so; fails when it takes longer than a minute.
 pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {

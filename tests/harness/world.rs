@@ -11,6 +11,7 @@ use super::daemon::Daemon;
 use super::outcome::{Outcome, Tree};
 use super::parts;
 use super::side::{Side, Tool};
+use super::write_program;
 
 /// The model of every test.
 pub const MODEL: &str = "mblog_yellow";
@@ -329,6 +330,9 @@ impl World<'_> {
 
 fn write_with_mode(path: &Path, content: &[u8], mode: u32) {
     std::fs::create_dir_all(path.parent().expect("a file has a directory")).expect("its directory");
+    if content.starts_with(b"#!") {
+        return write_program(path, content, mode);
+    }
     std::fs::write(path, content).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }

@@ -79,13 +79,11 @@ impl Wheel<'_> {
 
     fn resume(&self) -> Result<Vec<Action>> {
         let (model, version) = (self.model, &self.version);
-        let mut actions = Vec::new();
-        match self.facts.rollout.note_about(version.as_str().as_bytes()).map(|note| note.standing) {
+        let standing = self.facts.rollout.note_about(version.as_str().as_bytes()).map(|note| note.standing);
+        let in_flight_again = match standing {
+            // Its time begins anew.
             Some(Standing::Paused) if self.facts.status.is_some() => {
-                // Its time begins anew.
-                actions.push(Action::MarkInFlightAgain(version.clone()));
-                // Not one failure more is put up with: it goes on as if it had never been paused.
-                actions.push(self.note(Standing::Resumed(0)));
+                Action::MarkInFlightAgain(version.clone())
             }
             Some(Standing::Paused | Standing::Stopped | Standing::Aborted) => {
                 if self.facts.status.is_some() {
@@ -93,9 +91,7 @@ impl Wheel<'_> {
                         "{model}: the tick is about to end it; try again in a minute"
                     )));
                 }
-                // Before it is in flight again, so that no tick stops it once more for the same members.
-                actions.push(self.note(Standing::Resumed(self.round.failed.len())));
-                actions.push(Action::MarkInFlight(version.clone()));
+                Action::MarkInFlight(version.clone())
             }
             Some(Standing::Resumed(_)) | None => {
                 let what = "is neither paused nor stopped, so there is nothing to resume";
@@ -103,7 +99,9 @@ impl Wheel<'_> {
                     "{model}: the rollout of {version} {what}; see dispatch --status {model}"
                 )));
             }
-        }
+        };
+        // The note first, so that no tick stops it once more for the same members.
+        let mut actions = vec![self.note(Standing::Resumed(self.round.failed.len())), in_flight_again];
         // A rollout to all at once has no next batch that would let them in.
         if self.facts.rollout.policy.batches.targets(self.round.size()).len() <= 1 {
             actions.push(Action::AdmitEverybody);
@@ -232,12 +230,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_paused_goes_on_and_its_time_begins_anew() {
+    fn what_was_paused_goes_on_with_the_failures_so_far_and_its_time_begins_anew() {
         let mut facts = facts("3,4");
         facts.rollout.note = Some(note(Standing::Paused));
         let actions = steered(&facts, Steer::Resume).unwrap();
-        let noted = Action::NoteRollout(note(Standing::Resumed(0)));
-        assert_eq!(actions[..2], [Action::MarkInFlightAgain(version()), noted]);
+        let noted = Action::NoteRollout(note(Standing::Resumed(1)));
+        assert_eq!(actions[..2], [noted, Action::MarkInFlightAgain(version())]);
         assert!(!actions.contains(&Action::AdmitEverybody));
         facts.rollout.policy.batches = Batches::default();
         assert!(steered(&facts, Steer::Resume).unwrap().contains(&Action::AdmitEverybody));
