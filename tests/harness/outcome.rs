@@ -84,22 +84,38 @@ impl Tree {
 }
 
 fn read_below(root: &Path, relative: &Path, nodes: &mut Vec<(PathBuf, Node)>) {
-    for entry in std::fs::read_dir(root.join(relative)).unwrap() {
+    let Some(entries) = if_there(std::fs::read_dir(root.join(relative))) else { return };
+    for entry in entries {
         let path = relative.join(entry.unwrap().file_name());
-        let full = root.join(&path);
-        let metadata = std::fs::symlink_metadata(&full).unwrap();
-        let file_type = metadata.file_type();
-        let kind = if file_type.is_file() {
-            Kind::File(std::fs::read(&full).unwrap())
-        } else if file_type.is_dir() {
-            read_below(root, &path, nodes);
-            Kind::Directory
-        } else if file_type.is_symlink() {
-            Kind::Link(std::fs::read_link(&full).unwrap().as_os_str().as_bytes().to_vec())
-        } else {
-            Kind::Special
-        };
-        nodes.push((path, Node { kind, mode: metadata.mode() & 0o7777 }));
+        if let Some(node) = read(root, &path, nodes) {
+            nodes.push((path, node));
+        }
+    }
+}
+
+/// What is at a path, after what is below it.
+fn read(root: &Path, path: &Path, nodes: &mut Vec<(PathBuf, Node)>) -> Option<Node> {
+    let full = root.join(path);
+    let metadata = if_there(std::fs::symlink_metadata(&full))?;
+    let file_type = metadata.file_type();
+    let kind = if file_type.is_file() {
+        Kind::File(if_there(std::fs::read(&full))?)
+    } else if file_type.is_dir() {
+        read_below(root, path, nodes);
+        Kind::Directory
+    } else if file_type.is_symlink() {
+        Kind::Link(if_there(std::fs::read_link(&full))?.as_os_str().as_bytes().to_vec())
+    } else {
+        Kind::Special
+    };
+    Some(Node { kind, mode: metadata.mode() & 0o7777 })
+}
+
+/// A child of a daemon whose connection failed takes its temporary file away when it gets to it, if only after it was listed.
+fn if_there<T>(found: std::io::Result<T>) -> Option<T> {
+    match found {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        found => Some(found.unwrap()),
     }
 }
 
