@@ -218,8 +218,7 @@ pub fn replace_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 
 fn replace(path: &Path, bytes: &[u8], mode: Option<u32>) -> Result<()> {
     let temporary = beside(path, ".new");
-    let written = write_like(&temporary, path, bytes)
-        .and_then(|()| mode.map_or(Ok(()), |mode| set_mode(&temporary, mode).and_then(|()| sync(&temporary))))
+    let written = write_like(&temporary, path, bytes, mode)
         .and_then(|()| fs::rename(&temporary, path).map_err(|e| Error::io("replace", path, &e)));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
@@ -238,7 +237,7 @@ pub fn followed(path: &Path) -> PathBuf {
 /// Returns `false`, changing nothing, when the path exists already.
 pub fn create_exclusively(path: &Path, bytes: &[u8]) -> Result<bool> {
     let temporary = beside(path, ".new");
-    let linked = write_like(&temporary, path, bytes).map(|()| fs::hard_link(&temporary, path));
+    let linked = write_like(&temporary, path, bytes, None).map(|()| fs::hard_link(&temporary, path));
     let removed = remove_if_exists(&temporary);
     match linked? {
         Ok(()) => removed.and_then(|()| sync_directory_of(path)).map(|()| true),
@@ -285,8 +284,8 @@ pub(super) fn open_without_following(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-/// Writes and syncs a new file that has the mode and the owner of `model`, if that exists.
-fn write_like(path: &Path, model: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes and syncs a new file that has the owner of `model`, if that exists, and its mode, or one of its own.
+fn write_like(path: &Path, model: &Path, bytes: &[u8], mode: Option<u32>) -> Result<()> {
     let failed = |e: std::io::Error| Error::io("write", path, &e);
     // What an earlier run left behind when it died.
     remove_if_exists(path)?;
@@ -304,6 +303,9 @@ fn write_like(path: &Path, model: &Path, bytes: &[u8]) -> Result<()> {
         }
         let mode = fs::Permissions::from_mode(original.mode() & 0o777);
         file.set_permissions(mode).map_err(failed)?;
+    }
+    if let Some(mode) = mode {
+        file.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)?;
     }
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
 }

@@ -111,9 +111,8 @@ fn carry_out(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Resul
         Action::Publish(version) => files::rename(&service.staging(version), &service.version(version))?,
         Action::ReplaceConfiguration(replacement) => replace_configuration(replacement, site)?,
         Action::Admit(admitted) => {
-            files::replace_atomically(&service.admitted(), &admitted.render())?;
             // The daemon reads it as another user, as a manifest.
-            files::set_mode(&service.admitted(), 0o644)?;
+            files::replace_with_mode(&service.admitted(), &admitted.render(), 0o644)?;
             files::remove_if_exists(&service.confirmed_batch())?;
         }
         Action::AdmitEverybody => files::remove_if_exists(&service.admitted())?,

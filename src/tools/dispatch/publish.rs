@@ -93,8 +93,7 @@ fn seal(version: &Version, files: Files, expected: Option<&Manifest>, site: &Sit
     // The daemon reads it as another user, whatever umask this run has.
     files::set_mode(&site.service.manifests(), 0o755)?;
     let manifest = Manifest { version: version.clone(), files };
-    files::replace_atomically(&path, &manifest.render())?;
-    files::set_mode(&path, 0o644)
+    files::replace_with_mode(&path, &manifest.render(), 0o644)
 }
 
 /// Fails where files are not what the manifest of their push says.
