@@ -22,7 +22,7 @@ pub enum Standing {
 }
 
 /// The word of each standing.
-const WORDS: [&str; 4] = ["paused", "stopped", "aborted", "resumed"];
+pub const WORDS: [&str; 4] = ["paused", "stopped", "aborted", "resumed"];
 
 impl Standing {
     /// The word, as the file and the messages have it.

@@ -98,9 +98,9 @@ pub fn remember(action: &Action, site: &Site) {
 }
 
 /// Remembers a push when a tick sees it first. Its `success` stays until its upgrade has ended, or for as long as it is refused.
-pub fn remember_push(success: Option<&Success>, site: &Site) {
+pub fn remember_push(facts: &UpdateFacts, site: &Site) {
     let is_known = |told: &Event| [PUSHED, RESTORED].contains(&told.event.as_str());
-    if let Some(success) = success
+    if let Some(success) = &facts.success
         && !told_of(success, site).iter().any(is_known)
     {
         tell(of_push(PUSHED, success), site);

@@ -146,11 +146,10 @@ fn wait(manner: Manner) -> Wait {
 }
 
 fn update_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Result<()> {
-    let success = site.success()?;
-    // Before all else is read: what cannot be may be why it is refused.
-    history::remember_push(success.as_ref(), site);
-    let mut facts = UpdateFacts { success, is_forced: manner.is_forced, ..UpdateFacts::at(clock::now()) };
+    let mut facts = UpdateFacts { is_forced: manner.is_forced, ..UpdateFacts::at(clock::now()) };
     let observed = site.complete(&mut facts, target);
+    // Also where something beside it could not be read: that may be why it is refused.
+    history::remember_push(&facts, site);
     let updated = observed.and_then(|entries| {
         let plan = update::update(&facts, target)?;
         apply::apply(&plan, site, &entries, say).map(drop)

@@ -358,9 +358,12 @@ impl<'a> Site<'a> {
         if let MemberList::Known(fleet) = &mut list {
             let denials = Denials::read();
             let hindrances = Hindrances::read(&self.service, &denials)?;
-            let hindrance = |member: &Address| Some((member.clone(), hindrances.of(member)?));
-            held = fleet.members.iter().filter_map(hindrance).collect();
-            fleet.members.retain(|member| held.iter().all(|(known, _)| known != member));
+            fleet.members.retain(|member| {
+                let hindrance = hindrances.of(member);
+                let is_free = hindrance.is_none();
+                held.extend(hindrance.map(|hindrance| (member.clone(), hindrance)));
+                is_free
+            });
         }
         Ok((list, held))
     }

@@ -21,8 +21,11 @@ pub fn first(list: &MemberList, version: &Version) -> Result<Option<Admitted>> {
     };
     let target = fleet.policy.batches.after(0, fleet.members.len());
     let members = fleet.members.iter().take(target).cloned().collect();
-    let withdrawn = None;
-    Ok((target < fleet.members.len()).then(|| Admitted { version: version.clone(), members, withdrawn }))
+    Ok((target < fleet.members.len()).then(|| Admitted {
+        version: version.clone(),
+        members,
+        withdrawn: None,
+    }))
 }
 
 /// The members that are not let in yet, in the order of the list.

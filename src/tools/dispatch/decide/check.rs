@@ -713,7 +713,7 @@ mod tests {
         let mut facts = one_failed(1);
         facts.rollout.note = Some(noted(Standing::Resumed(1)));
         assert!(said(&checked(&facts)).contains("waiting for 10.0.0.3"));
-        // One that was paused goes on as if it had never been.
+        // None had failed when it was resumed.
         facts.rollout.note = Some(noted(Standing::Resumed(0)));
         assert!(said(&checked(&facts)).contains("stopped"));
         let version = Version::parse(b"20190101000000").unwrap();

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::formats::rollout;
 use crate::layout;
 use crate::machine::files;
 use crate::machine::locks::{Lock, Wait};
@@ -20,9 +21,6 @@ const MODE: u32 = 0o644;
 
 /// How long another run is waited for that writes the same file: that takes milliseconds.
 const LOCK_WAIT: Wait = Wait::AtMost(Duration::from_secs(2));
-
-/// What a rollout's note may say, as a label.
-const STANDINGS: [&str; 4] = ["paused", "stopped", "aborted", "resumed"];
 
 /// Writes the file; the collector sees either the old one or all of the new one. Fails, and leaves the old one, where it cannot be
 /// written. Two runs that write it at once take turns: the temporary file is one for both.
@@ -66,7 +64,7 @@ fn add(model: &ModelStatus, now: Seconds, families: &mut Families) {
         gauge("in_flight_start_timestamp_seconds", text, &[], since_s);
     }
     let standing = model.rollout.as_ref().map(|rollout| rollout.standing);
-    for known in STANDINGS {
+    for known in rollout::WORDS {
         let text = "Whether the rollout of the announced version was paused, stopped, aborted, or resumed after that.";
         gauge("standing", text, &[("standing", known)], i64::from(standing == Some(known)));
     }
