@@ -35,6 +35,7 @@ mod laws_of_service_conf;
 mod laws_of_version;
 mod ledger;
 mod locks;
+mod logs;
 mod manifests;
 mod manual;
 mod metrics;

@@ -7,10 +7,18 @@ use std::process::ExitCode;
 
 use crate::diff::{self, Kind, Line};
 use crate::error::{Exit, one_line};
+use crate::machine::clock;
 
 /// Prints a line to standard output. A reader that has gone away is not an error.
 pub fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Prints a line about what a job did to standard output, after the time where that is a file.
+pub fn report(line: impl Display) {
+    let mut output = std::io::stdout().lock();
+    let line = format!("{}{line}\n", time_in_a_log(&output));
+    let _ = output.write_all(line.as_bytes());
 }
 
 /// Whether standard output is a terminal.
@@ -52,20 +60,34 @@ pub fn show_diff(name: &str, old: Option<&[u8]>, new: &[u8]) {
     }
 }
 
-/// Prints one line to standard error, after the program's name.
+/// Prints one line to standard error, after the program's name, and after the time where that is a file. In one write: other runs
+/// append to the same log.
 pub fn complain(program: &str, problem: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{program}: {problem}");
+    let mut output = std::io::stderr().lock();
+    let line = format!("{}{program}: {problem}\n", time_in_a_log(&output));
+    let _ = output.write_all(line.as_bytes());
+}
+
+/// The local time, before a line that goes to a file, as cron's lines have it: `2018-04-04 09:05:00 `. Who looks at a terminal, or
+/// reads a pipe, knows when.
+fn time_in_a_log(stream: &impl AsFd) -> String {
+    match file_of(stream) {
+        Some(_) => clock::now().instant.format("%Y-%m-%d %H:%M:%S ").to_string(),
+        None => String::new(),
+    }
 }
 
 /// Whether standard output goes to a file that standard error does not go to: a log, of which cron throws the errors away.
 pub fn output_is_a_log_of_its_own() -> bool {
-    let identity = |stream: &dyn AsFd| {
-        let facts = nix::sys::stat::fstat(stream.as_fd()).ok()?;
-        let is_file = facts.st_mode & nix::libc::S_IFMT == nix::libc::S_IFREG;
-        is_file.then_some((facts.st_dev, facts.st_ino))
-    };
-    let output = identity(&std::io::stdout());
-    output.is_some() && output != identity(&std::io::stderr())
+    let output = file_of(&std::io::stdout());
+    output.is_some() && output != file_of(&std::io::stderr())
+}
+
+/// The device and the inode of the file that a stream goes to; `None` where it is no file.
+fn file_of(stream: &impl AsFd) -> Option<(u64, u64)> {
+    let facts = nix::sys::stat::fstat(stream.as_fd()).ok()?;
+    let is_file = facts.st_mode & nix::libc::S_IFMT == nix::libc::S_IFREG;
+    is_file.then_some((facts.st_dev, facts.st_ino))
 }
 
 /// Starts the diagnostics of `RUST_LOG`; nothing when it is not set.

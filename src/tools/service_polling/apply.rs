@@ -119,11 +119,15 @@ fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
             let dir = member.versions(&settings.model);
             let bytes = versions::discard(&dir, versions)?;
             versions::delete_discarded(&dir)?;
-            terminal::say(one_line(&format!("{}: {}", settings.model, retention::deleted(versions, bytes))));
+            terminal::report(one_line(&format!(
+                "{}: {}",
+                settings.model,
+                retention::deleted(versions, bytes)
+            )));
             Ok(())
         }
         Action::Say(line) => {
-            terminal::say(format!("{}: {}", settings.model, one_line(line)));
+            terminal::report(format!("{}: {}", settings.model, one_line(line)));
             Ok(())
         }
     }
