@@ -14,6 +14,16 @@ pub const PLUGIN_MODULE: &str = "datamining_plugin";
 pub const SERVICE_MODULE: &str = "datamining_service";
 /// The manifest of an upload.
 pub const MANIFEST: &str = ".manifest";
+/// The file that announces a complete upload.
+pub const SUCCESS: &str = "success";
+/// Where `success` waits while it is checked before it is removed.
+pub const SUCCESS_BEING_REMOVED: &str = ".success.removing";
+/// The file that marks an upgrade in flight.
+pub const STATUS: &str = "status";
+/// What this toolkit remembers about the upgrade in flight.
+pub const JOURNAL: &str = ".dispatch";
+/// The directory of a model's published versions.
+pub const VERSIONS: &str = "plugin";
 /// The manifests of the published versions, beside `plugin/`.
 pub const MANIFESTS: &str = ".manifests";
 /// Who may take the version that is rolled out in batches, beside `config_1/`.
@@ -139,12 +149,12 @@ pub struct Upload {
 impl Upload {
     /// The file that announces a complete upload.
     pub fn success(&self) -> PathBuf {
-        self.dir.join("success")
+        self.dir.join(SUCCESS)
     }
 
     /// Where `success` waits while it is checked before it is removed.
     pub fn success_being_removed(&self) -> PathBuf {
-        self.dir.join(".success.removing")
+        self.dir.join(SUCCESS_BEING_REMOVED)
     }
 
     /// What the upload holds, uploaded by `rsync-push` just before `success`.
@@ -168,12 +178,12 @@ pub struct Service {
 impl Service {
     /// The file that marks an upgrade in flight.
     pub fn status(&self) -> PathBuf {
-        self.dir.join("status")
+        self.dir.join(STATUS)
     }
 
     /// What this toolkit remembers about the upgrade in flight.
     pub fn journal(&self) -> PathBuf {
-        self.dir.join(".dispatch")
+        self.dir.join(JOURNAL)
     }
 
     /// Who may take the version that is rolled out in batches.
@@ -218,7 +228,7 @@ impl Service {
 
     /// The published versions.
     pub fn versions(&self) -> PathBuf {
-        self.dir.join("plugin")
+        self.dir.join(VERSIONS)
     }
 
     /// One published version.

@@ -1,9 +1,10 @@
 //! Local time as the scripts print it, and spans of time with their unit in the type.
 
 use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, FixedOffset, Timelike};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDateTime, Timelike};
 
 use crate::error::{Error, Result};
 use crate::names::{number, shown};
@@ -57,7 +58,8 @@ impl LocalTime {
 
     /// What `date +FORMAT` prints in the C locale, or the conversion that is not known here.
     pub fn format(&self, format: &[u8]) -> std::result::Result<Vec<u8>, UnknownConversion> {
-        let mut out = Vec::with_capacity(format.len() + 8);
+        let wall = self.instant.naive_local();
+        let mut out = Vec::with_capacity(2 * format.len());
         let mut rest = format;
         while let Some((&byte, tail)) = rest.split_first() {
             rest = tail;
@@ -72,15 +74,14 @@ impl LocalTime {
             };
             let (conversion, tail) = rest.split_at(conversion_end);
             rest = tail;
-            self.convert(conversion, &mut out)?;
+            if !convert_often(&wall, conversion, &mut out) {
+                self.convert(conversion, &mut out)?;
+            }
         }
         Ok(out)
     }
 
     fn convert(&self, conversion: &[u8], out: &mut Vec<u8>) -> std::result::Result<(), UnknownConversion> {
-        if self.convert_often(conversion, out) {
-            return Ok(());
-        }
         // Those for which chrono and GNU date agree; the padding flags only where both know them.
         let known = match conversion {
             [letter] => b"%aAbBcCdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYz".contains(letter),
@@ -101,49 +102,72 @@ impl LocalTime {
     }
 }
 
-impl LocalTime {
-    /// Those that every line of a log has, without the detour through a format of chrono's: a tick over a thousand models writes two
-    /// thousand dates. Returns whether it was one.
-    fn convert_often(&self, conversion: &[u8], out: &mut Vec<u8>) -> bool {
-        const DAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
-        const MONTHS: [&[u8]; 12] =
-            [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
-        let at = &self.instant;
-        let name = |names: &[&'static [u8]], index: u32| {
-            usize::try_from(index).ok().and_then(|n| names.get(n).copied())
-        };
-        let named = match conversion {
-            b"a" => name(&DAYS, at.weekday().num_days_from_monday()),
-            b"b" => name(&MONTHS, at.month0()),
-            _ => None,
-        };
-        if let Some(named) = named {
-            out.extend_from_slice(named);
-            return true;
-        }
-        let two = |number: u32, filler: u8| match u8::try_from(number) {
-            Ok(number @ 0..10) => [filler, b'0' + number],
-            Ok(number) => [b'0' + number / 10, b'0' + number % 10],
-            Err(_) => [b'?'; 2],
-        };
-        let digits = match conversion {
-            b"d" => two(at.day(), b'0'),
-            b"e" => two(at.day(), b' '),
-            b"m" => two(at.month(), b'0'),
-            b"H" => two(at.hour(), b'0'),
-            b"M" => two(at.minute(), b'0'),
-            b"S" => two(at.second(), b'0'),
-            b"Y" => match u32::try_from(at.year()) {
-                Ok(year @ 1000..=9999) => {
-                    out.extend_from_slice(&two(year / 100, b'0'));
-                    two(year % 100, b'0')
-                }
-                _ => return false,
-            },
+/// Those that every line of a log has, without the detour through a format of chrono's: a tick over a thousand models writes two
+/// thousand dates. Returns whether it was one.
+fn convert_often(wall: &NaiveDateTime, conversion: &[u8], out: &mut Vec<u8>) -> bool {
+    const DAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+    const MONTHS: [&[u8]; 12] =
+        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+    let name =
+        |names: &[&'static [u8]], index: u32| usize::try_from(index).ok().and_then(|n| names.get(n).copied());
+    let named = match conversion {
+        b"a" => name(&DAYS, wall.weekday().num_days_from_monday()),
+        b"b" => name(&MONTHS, wall.month0()),
+        _ => None,
+    };
+    if let Some(named) = named {
+        out.extend_from_slice(named);
+        return true;
+    }
+    let two = |number: u32, filler: u8| match u8::try_from(number) {
+        Ok(number @ 0..10) => [filler, b'0' + number],
+        Ok(number) => [b'0' + number / 10, b'0' + number % 10],
+        Err(_) => [b'?'; 2],
+    };
+    let digits = match conversion {
+        b"d" => two(wall.day(), b'0'),
+        b"e" => two(wall.day(), b' '),
+        b"m" => two(wall.month(), b'0'),
+        b"H" => two(wall.hour(), b'0'),
+        b"M" => two(wall.minute(), b'0'),
+        b"S" => two(wall.second(), b'0'),
+        b"Y" => match u32::try_from(wall.year()) {
+            Ok(year @ 1000..=9999) => {
+                out.extend_from_slice(&two(year / 100, b'0'));
+                two(year % 100, b'0')
+            }
             _ => return false,
-        };
-        out.extend_from_slice(&digits);
-        true
+        },
+        _ => return false,
+    };
+    out.extend_from_slice(&digits);
+    true
+}
+
+/// What a shell puts in place of `` `date +FORMAT` ``: its output without the newlines at the end. The last one is kept: in a registry the
+/// same date stands in every stanza, and the lines of a log that are written within a second have the same one.
+#[derive(Debug, Default)]
+pub struct Dates {
+    unix_second: i64,
+    format: Vec<u8>,
+    text: Rc<[u8]>,
+}
+
+impl Dates {
+    /// The date at an instant. Fails at a conversion that is not known here.
+    pub fn text(
+        &mut self,
+        now: &LocalTime,
+        format: &[u8],
+    ) -> std::result::Result<Rc<[u8]>, UnknownConversion> {
+        let unix_second = now.instant.timestamp();
+        // Nanoseconds differ within the second.
+        if unix_second != self.unix_second || format != self.format || format.contains(&b'N') {
+            let text = now.format(format)?;
+            let end = text.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
+            *self = Dates { unix_second, format: format.to_vec(), text: text[..end].into() };
+        }
+        Ok(Rc::clone(&self.text))
     }
 }
 
@@ -179,6 +203,25 @@ mod tests {
                 assert_eq!(time.format(conversion.as_bytes()).unwrap(), expected.as_bytes(), "{conversion}");
             }
         }
+    }
+
+    #[test]
+    fn a_date_is_that_of_its_instant_and_format() {
+        let mut dates = Dates::default();
+        let [nine, later, next] = ["09:05:00.1", "09:05:00.2", "09:05:01.1"]
+            .map(|time| at(&format!("2018-04-04T{time}+08:00"), "CST"));
+        for (now, format, expected) in [
+            (&nine, "%H:%M:%S", "09:05:00"),
+            (&later, "%H:%M:%S", "09:05:00"),
+            (&later, "%S%n%n", "00"),
+            (&next, "%S%n%n", "01"),
+            (&nine, "%n", ""),
+            (&nine, "%N", "100000000"),
+            (&later, "%N", "200000000"),
+        ] {
+            assert_eq!(*dates.text(now, format.as_bytes()).unwrap(), *expected.as_bytes(), "{format}");
+        }
+        assert_eq!(dates.text(&nine, b"%Q"), Err(UnknownConversion(b"%Q".to_vec())));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::process::Command;
 use model_rollout::formats::dispatchserver_sh::{Registry, StanzaState, Step};
 use model_rollout::formats::shell::Context;
 use model_rollout::names::{ModelName, PluginName};
+use model_rollout::time::Dates;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
@@ -77,13 +78,17 @@ fn traces_of(registry: &Registry, surroundings: &Surroundings) -> Traces {
     let mut traces = Traces::new();
     for step in registry.steps() {
         let (file, text) = match step {
-            Step::Log { text, file, .. } => (file.clone(), text.render(&surroundings.local_time())),
+            Step::Log { text, file, .. } => {
+                let mut line = Vec::new();
+                text.render(&surroundings.local_time(), &mut Dates::default(), &mut line);
+                (&file[..], line)
+            }
             Step::Dispatch { model, prefix, so_name, log, .. } => {
-                (log.clone().unwrap_or_default(), call(model, prefix, so_name))
+                (log.as_deref().unwrap_or_default(), call(model, prefix, so_name))
             }
             Step::Unreadable(_) => continue,
         };
-        traces.entry(String::from_utf8_lossy(&file).into_owned()).or_default().extend(text);
+        traces.entry(String::from_utf8_lossy(file).into_owned()).or_default().extend(text);
     }
     traces
 }

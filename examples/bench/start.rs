@@ -66,7 +66,7 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 const HELP_MISSED: &str = "what a start is made of is below";
-const IDLE_MISSED: &str = "see what a start is made of, below; the rest is the time zone, the lock and looking whether there is something to be done";
+const IDLE_MISSED: &str = "see what a start is made of, below; the rest is looking at rsyncd.conf, and whether there is something to be done";
 const POLL_MISSED: &str = "nearly all of it is the `rsync` program and the daemon's answer (see the next row): a poll has to ask the monitor. A client of ours \
     for the daemon's protocol would save the start of a program; it would be some thousand lines that have to follow rsync's versions";
 

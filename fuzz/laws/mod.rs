@@ -25,7 +25,7 @@ use model_rollout::formats::shell::Context;
 use model_rollout::formats::{Finding, Refusal};
 use model_rollout::ip_range::IpRange;
 use model_rollout::names::{Address, ModelName, PluginName, Port};
-use model_rollout::time::{LocalTime, Seconds};
+use model_rollout::time::{Dates, LocalTime, Seconds};
 use model_rollout::version::Version;
 
 mod dash;
@@ -225,7 +225,9 @@ pub fn dispatchserver_sh(text: &[u8]) {
     for step in registry.steps() {
         let line = match step {
             Step::Log { line, text, .. } => {
-                assert!(text.render(&now).ends_with(b"\n"));
+                let mut shown = Vec::new();
+                text.render(&now, &mut Dates::default(), &mut shown);
+                assert!(shown.ends_with(b"\n"));
                 *line
             }
             Step::Dispatch { line, .. } => *line,

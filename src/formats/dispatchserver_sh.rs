@@ -1,91 +1,117 @@
 //! dispatchserver.sh, the registry: a shell script of one stanza a model, read as data and never executed (contract
 //! section 2).
 
+use std::borrow::Cow;
+
 use crate::formats::shell::Context;
 use crate::formats::shell::blocks::Blocks;
 use crate::formats::shell::syntax::{Command, Commands, Word, first_unreadable_byte};
-use crate::formats::shell::values::{DATE, Scope};
-use crate::formats::shell::words::Part;
+use crate::formats::shell::values::{DATE, Piece, Scope};
 use crate::formats::{Refusal, Source};
 use crate::names::{ModelName, PluginName};
-use crate::time::LocalTime;
+use crate::time::{Dates, LocalTime};
 
 /// The one name that stays known behind a line that cannot be read: the header sets it, once.
 const LOG_FILE: &[u8] = b"logFile";
 
-/// What a line of the registry does.
+/// What a line of the registry does, in the registry's own bytes where it can be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum Step<'a> {
     /// `echo WORDS >> FILE`: a begin or end line.
     Log {
         /// The registry's line, from 1.
         line: usize,
         /// What is written.
-        text: LogLine,
+        text: LogLine<'a>,
         /// To which file.
-        file: Vec<u8>,
+        file: Cow<'a, [u8]>,
     },
     /// `sh dispatch.sh APPNAME PREFIXPATH SONAME [>> FILE]`.
     Dispatch {
         /// The registry's line, from 1.
         line: usize,
         /// APPNAME.
-        model: Vec<u8>,
+        model: Cow<'a, [u8]>,
         /// PREFIXPATH.
-        prefix: Vec<u8>,
+        prefix: Cow<'a, [u8]>,
         /// SONAME.
-        so_name: Vec<u8>,
+        so_name: Cow<'a, [u8]>,
         /// FILE.
-        log: Option<Vec<u8>>,
+        log: Option<Cow<'a, [u8]>>,
     },
     /// A line that cannot be read; the others go on.
     Unreadable(Refusal),
 }
 
-/// The words of an `echo`; its dates are those of the instant at which it is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogLine(Vec<Vec<Part>>);
-
-impl LogLine {
-    /// The line at an instant, with its newline.
-    pub fn render(&self, now: &LocalTime) -> Vec<u8> {
-        let mut fields = Vec::new();
-        for word in &self.0 {
-            // A word that is nothing but an unquoted date may become several, or none.
-            let mut field: Option<Vec<u8>> = None;
-            for part in word {
-                match part {
-                    Part::Literal(bytes) => field.get_or_insert_default().extend_from_slice(bytes),
-                    Part::Date { format, quoted: true, .. } => {
-                        field.get_or_insert_default().extend(date(now, format.as_deref()));
-                    }
-                    Part::Date { format, .. } => {
-                        for byte in date(now, format.as_deref()) {
-                            match byte {
-                                b' ' | b'\t' | b'\n' => fields.extend(field.take()),
-                                _ => field.get_or_insert_default().push(byte),
-                            }
-                        }
-                    }
-                    // Variables were given their values when the registry was read.
-                    Part::Variable { .. } => {}
-                }
-            }
-            fields.extend(field);
+impl Step<'_> {
+    /// The same, apart from the registry that it was read from.
+    fn into_owned(self) -> Step<'static> {
+        let owned = |bytes: Cow<[u8]>| Cow::Owned(bytes.into_owned());
+        match self {
+            Step::Log { line, text, file } => Step::Log { line, text: text.into_owned(), file: owned(file) },
+            Step::Dispatch { line, model, prefix, so_name, log } => Step::Dispatch {
+                line,
+                model: owned(model),
+                prefix: owned(prefix),
+                so_name: owned(so_name),
+                log: log.map(owned),
+            },
+            Step::Unreadable(refusal) => Step::Unreadable(refusal),
         }
-        let mut line = fields.join(&b' ');
-        line.push(b'\n');
-        line
     }
 }
 
-/// What a substituted `date` leaves: its output without the newlines at the end.
-fn date(now: &LocalTime, format: Option<&[u8]>) -> Vec<u8> {
-    let mut text = now.format(format.unwrap_or(DATE)).unwrap_or_default();
-    while text.last() == Some(&b'\n') {
-        text.pop();
+/// The words of an `echo`; its dates are those of the instant at which it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine<'a>(Vec<Vec<Piece<'a>>>);
+
+impl LogLine<'_> {
+    /// Appends the line at an instant, with its newline.
+    pub fn render(&self, now: &LocalTime, dates: &mut Dates, out: &mut Vec<u8>) {
+        // What stands before the next field; none while one goes on.
+        let mut before: Option<&[u8]> = Some(b"");
+        // Its conversions were known when the registry was read.
+        let mut date = |format: Option<&[u8]>| dates.text(now, format.unwrap_or(DATE)).unwrap_or_default();
+        for word in &self.0 {
+            for piece in word {
+                match piece {
+                    Piece::Text(text) => {
+                        out.extend_from_slice(before.take().unwrap_or_default());
+                        out.extend_from_slice(text);
+                    }
+                    Piece::Date { format, quoted: true } => {
+                        out.extend_from_slice(before.take().unwrap_or_default());
+                        out.extend_from_slice(&date(format.as_deref()));
+                    }
+                    // Its blanks separate fields: it may become several, or none.
+                    Piece::Date { format, quoted: false } => {
+                        let date = date(format.as_deref());
+                        for (index, field) in date.split(|b| matches!(b, b' ' | b'\t' | b'\n')).enumerate() {
+                            if index > 0 {
+                                before = before.or(Some(b" "));
+                            }
+                            if !field.is_empty() {
+                                out.extend_from_slice(before.take().unwrap_or_default());
+                                out.extend_from_slice(field);
+                            }
+                        }
+                    }
+                }
+            }
+            before = before.or(Some(b" "));
+        }
+        out.push(b'\n');
     }
-    text
+
+    fn into_owned(self) -> LogLine<'static> {
+        let owned = |piece: Piece| match piece {
+            Piece::Text(text) => Piece::Text(text.into_owned().into()),
+            Piece::Date { format, quoted } => {
+                Piece::Date { format: format.map(|format| format.into_owned().into()), quoted }
+            }
+        };
+        LogLine(self.0.into_iter().map(|word| word.into_iter().map(owned).collect()).collect())
+    }
 }
 
 /// Whether a model has a stanza.
@@ -107,32 +133,32 @@ pub enum StanzaState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registry {
     source: Vec<u8>,
-    steps: Vec<Step>,
+    steps: Vec<Step<'static>>,
 }
 
 impl Registry {
     /// Reads a registry.
     pub fn parse(source: &[u8], context: &Context) -> Registry {
-        let steps = Steps::new(&Source::new(source), context).collect();
+        let steps = Steps::new(&Source::new(source), context).map(Step::into_owned).collect();
         Registry { source: source.to_vec(), steps }
     }
 
     /// Reads a registry for its calls of dispatch.sh alone: of a large one, all steps would be several times as large.
     pub fn parse_calls(source: &[u8], context: &Context) -> Registry {
         let is_call = |step: &Step| matches!(step, Step::Dispatch { .. });
-        let steps = Steps::new(&Source::new(source), context).filter(is_call).collect();
+        let steps = Steps::new(&Source::new(source), context).filter(is_call).map(Step::into_owned).collect();
         Registry { source: source.to_vec(), steps }
     }
 
     /// What the lines do, in order.
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &[Step<'static>] {
         &self.steps
     }
 
     /// Whether, and where, a model has a stanza.
     pub fn stanza_of(&self, wanted: &ModelName) -> Option<StanzaState> {
         let active = self.steps.iter().find_map(|step| match step {
-            Step::Dispatch { line, model, .. } if model == wanted.as_str().as_bytes() => Some(*line),
+            Step::Dispatch { line, model, .. } if **model == *wanted.as_str().as_bytes() => Some(*line),
             _ => None,
         });
         match active {
@@ -191,10 +217,10 @@ pub struct Steps<'a> {
     blocks: Blocks,
 }
 
-impl Iterator for Steps<'_> {
-    type Item = Step;
+impl<'a> Iterator for Steps<'a> {
+    type Item = Step<'a>;
 
-    fn next(&mut self) -> Option<Step> {
+    fn next(&mut self) -> Option<Step<'a>> {
         if let Some(refusal) = self.unreadable.take() {
             self.commands.go_on_at(self.source.len());
             return Some(Step::Unreadable(refusal));
@@ -217,8 +243,8 @@ impl Iterator for Steps<'_> {
 }
 
 /// What a command is.
-enum Read {
-    Step(Step),
+enum Read<'a> {
+    Step(Step<'a>),
     /// An assignment.
     Nothing,
     End,
@@ -236,7 +262,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    fn read(&mut self) -> Result<Read, Refusal> {
+    fn read(&mut self) -> Result<Read<'a>, Refusal> {
         let command = match self.commands.next_command() {
             Ok(None) => return Ok(Read::End),
             Ok(Some(command)) => command,
@@ -263,19 +289,18 @@ impl<'a> Steps<'a> {
         self.commands.go_on_at(next);
     }
 
-    fn step(&mut self, command: &Command) -> Result<Option<Step>, Refusal> {
+    fn step(&mut self, command: &Command<'a>) -> Result<Option<Step<'a>>, Refusal> {
         if self.blocks.are_open() {
             let what = "an if, loop, block or exit above may switch this line off";
             return Err(self.refused(command, what).that_follows());
         }
-        let line = self.source.line_of(command.offset);
         let program = command.program().unwrap_or_default();
         if command.words.is_empty() && command.append_to.is_none() {
             for assignment in &command.assignments {
                 match self.scope.value(&assignment.value) {
-                    Ok(value) => self.scope.assign(&assignment.name, value, assignment.offset)?,
+                    Ok(value) => self.scope.assign(assignment.name, value, assignment.offset)?,
                     // Its value is as uncertain as what it is made of; that is said where it is used.
-                    Err(refusal) if refusal.follows => self.scope.lose(&assignment.name, refusal.line),
+                    Err(refusal) if refusal.follows => self.scope.lose(assignment.name, refusal.line),
                     Err(refusal) => return Err(refusal),
                 }
             }
@@ -284,7 +309,8 @@ impl<'a> Steps<'a> {
         if !command.assignments.is_empty() {
             return Err(self.refused(command, "an assignment before a command is not read"));
         }
-        match program.as_slice() {
+        let line = self.source.line_of(command.offset);
+        match program {
             b"echo" => self.log(command, line).map(Some),
             b"sh" | b"bash" | b"dash" | b"/bin/sh" | b"/bin/bash" | b"/bin/dash" | b"/usr/bin/bash" => {
                 self.dispatch(command, line).map(Some)
@@ -301,34 +327,32 @@ impl<'a> Steps<'a> {
         self.source.refusal(command.offset, what, instead)
     }
 
-    fn log(&self, command: &Command, line: usize) -> Result<Step, Refusal> {
-        let mut parts = Vec::new();
-        for (index, word) in command.words[1..].iter().enumerate() {
+    fn log(&self, command: &Command<'a>, line: usize) -> Result<Step<'a>, Refusal> {
+        let mut words: Vec<Vec<Piece>> = Vec::with_capacity(command.words.len() - 1);
+        for word in &command.words[1..] {
             let argument = self.scope.argument(word)?;
-            let text_of = |part: &Part| match part {
-                Part::Literal(text) => text.clone(),
-                Part::Date { format, .. } => format.clone().unwrap_or_default(),
-                Part::Variable { .. } => Vec::new(),
-            };
-            let text: Vec<u8> = argument.iter().flat_map(text_of).collect();
+            let mut written = argument.iter().map(|piece| match piece {
+                Piece::Text(text) => &**text,
+                Piece::Date { format, .. } => format.as_deref().unwrap_or_default(),
+            });
             // What a shell's own echo makes of these differs between sh and bash. Behind a first word that an empty date
             // may drop, the next one is the first.
-            let is_option = (index == 0 || parts.iter().all(|word: &Vec<Part>| is_dates(word)))
-                && text.trim_ascii_start().starts_with(b"-");
-            let has_escape = text.contains(&b'\\');
+            let has_escape = written.clone().any(|text| text.contains(&b'\\'));
+            let begins = written.find_map(|text| text.iter().find(|byte| !byte.is_ascii_whitespace()));
+            let is_option = begins == Some(&b'-') && words.iter().all(|word| is_dates(word));
             if is_option || has_escape {
                 let what = "an option or a \\ of echo is read differently by bash and sh";
                 return Err(self.source.refusal(word.span.start, what, "leave it out"));
             }
-            parts.push(argument);
+            words.push(argument);
         }
         match &command.append_to {
-            Some(file) => Ok(Step::Log { line, text: LogLine(parts), file: self.file(file)? }),
+            Some(file) => Ok(Step::Log { line, text: LogLine(words), file: self.file(file)? }),
             None => Err(self.refused(command, "this echo names no file")),
         }
     }
 
-    fn dispatch(&self, command: &Command, line: usize) -> Result<Step, Refusal> {
+    fn dispatch(&self, command: &Command<'a>, line: usize) -> Result<Step<'a>, Refusal> {
         let [_, script, model, prefix, so_name] = &command.words[..] else {
             return Err(self.refused(command, "dispatch.sh takes three arguments"));
         };
@@ -338,20 +362,14 @@ impl<'a> Steps<'a> {
         }
         Ok(Step::Dispatch {
             line,
-            model: self.fixed(model)?,
-            prefix: self.fixed(prefix)?,
-            so_name: self.fixed(so_name)?,
+            model: self.scope.fixed(model)?,
+            prefix: self.scope.fixed(prefix)?,
+            so_name: self.scope.fixed(so_name)?,
             log: command.append_to.as_ref().map(|file| self.file(file)).transpose()?,
         })
     }
 
-    /// An argument of dispatch.sh.
-    fn fixed(&self, word: &Word) -> Result<Vec<u8>, Refusal> {
-        self.scope.argument(word)?;
-        self.scope.unsplit(word)
-    }
-
-    fn file(&self, word: &Word) -> Result<Vec<u8>, Refusal> {
+    fn file(&self, word: &Word<'a>) -> Result<Cow<'a, [u8]>, Refusal> {
         let file = self.scope.unsplit(word)?;
         if file.is_empty() {
             let what = "the log file's name is empty";
@@ -362,6 +380,6 @@ impl<'a> Steps<'a> {
 }
 
 /// Whether a word is nothing but dates.
-fn is_dates(word: &[Part]) -> bool {
-    word.iter().all(|part| matches!(part, Part::Date { .. }))
+fn is_dates(word: &[Piece]) -> bool {
+    word.iter().all(|piece| matches!(piece, Piece::Date { .. }))
 }

@@ -45,28 +45,33 @@ impl EnvSh {
             let exports_names = !command.words.is_empty();
             let mut exported = Vec::new();
             if exports_names {
-                exports.extend(command.words[1..].iter().filter_map(Word::literal));
+                exports.extend(command.words[1..].iter().filter_map(Word::literal).map(<[u8]>::to_vec));
             }
             for assignment in &command.assignments {
                 let value = if exports_names {
                     scope.unsplit(&assignment.value)?
                 } else {
                     let value = scope.value(&assignment.value)?;
-                    scope.assign(&assignment.name, value.clone(), assignment.offset)?;
+                    scope.assign(assignment.name, value.clone(), assignment.offset)?;
                     value
                 };
                 if exports_names {
                     exported.push((assignment, value.clone()));
                 }
                 let span = assignment.value.span.clone();
-                let reads = assignment.value.names();
+                let reads = assignment.value.names().into_iter().map(<[u8]>::to_vec).collect();
                 if exports_names {
-                    exports.insert(assignment.name.clone());
+                    exports.insert(assignment.name.to_vec());
                 }
-                settings.push(Setting { name: assignment.name.clone(), value, span, reads });
+                settings.push(Setting {
+                    name: assignment.name.to_vec(),
+                    value: value.into_owned(),
+                    span,
+                    reads,
+                });
             }
             for (assignment, value) in exported {
-                scope.assign(&assignment.name, value, assignment.offset)?;
+                scope.assign(assignment.name, value, assignment.offset)?;
             }
         }
         Ok(EnvSh { source: source.to_vec(), settings, exports })
@@ -187,7 +192,7 @@ fn check_assigns_only(source: &Source, command: &Command) -> Result<(), Refusal>
         return check_export(source, command);
     }
     if let Some(assignment) = command.assignments.first() {
-        let (word, name) = (text(first), String::from_utf8_lossy(&assignment.name));
+        let (word, name) = (text(first), String::from_utf8_lossy(assignment.name));
         let what = format!("a shell takes {word} for a command, which leaves {name} unset");
         return refused(first.span.start, what, "put a remark behind #, or quote a value with blanks");
     }
@@ -212,9 +217,9 @@ fn check_assigns_only(source: &Source, command: &Command) -> Result<(), Refusal>
 fn check_export(source: &Source, command: &Command) -> Result<(), Refusal> {
     let is_name = |word: &Word| {
         word.literal().is_some_and(|text| {
-            source[word.span.clone()] == text
+            source[word.span.clone()] == *text
                 && !text.is_empty()
-                && crate::formats::shell::syntax::is_name(&text)
+                && crate::formats::shell::syntax::is_name(text)
         })
     };
     let odd = command.words[1..].iter().find(|word| !is_name(word));

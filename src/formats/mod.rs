@@ -8,6 +8,8 @@ use std::fmt;
 use std::ops::Deref;
 use std::path::Path;
 
+use memchr::{memchr_iter, memrchr};
+
 use crate::error::Error;
 
 pub mod admitted;
@@ -124,7 +126,7 @@ impl<'a> Source<'a> {
     pub fn line_of(&self, offset: usize) -> usize {
         let offset = offset.min(self.bytes.len());
         let (last, line) = self.last.get();
-        let newlines = |bytes: &[u8]| bytes.iter().filter(|b| **b == b'\n').count();
+        let newlines = |bytes: &[u8]| memchr_iter(b'\n', bytes).count();
         let line = if offset >= last {
             line + newlines(&self.bytes[last..offset])
         } else {
@@ -137,7 +139,7 @@ impl<'a> Source<'a> {
     /// A refusal at a byte offset.
     pub fn refusal(&self, offset: usize, what: impl Into<String>, instead: impl Into<String>) -> Refusal {
         let before = &self.bytes[..offset.min(self.bytes.len())];
-        let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
+        let line_start = memrchr(b'\n', before).map_or(0, |newline| newline + 1);
         Refusal {
             line: self.line_of(offset),
             column: 1 + before[line_start..].iter().filter(|b| **b & 0xC0 != 0x80).count(),

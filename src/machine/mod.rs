@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod configurations;
+pub mod directory;
 pub mod environment;
 pub mod files;
 pub mod frames;

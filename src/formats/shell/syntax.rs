@@ -2,43 +2,42 @@
 
 use std::ops::Range;
 
-use crate::formats::shell::words::{Part, Words, name_length};
+use memchr::{memchr, memchr2};
+
+use crate::formats::shell::words::{Part, Words, blanks, name_length};
 use crate::formats::{Refusal, Source};
 
 /// A word: what stands between blanks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Word {
+pub struct Word<'a> {
     /// Its pieces.
-    pub parts: Vec<Part>,
+    pub parts: Vec<Part<'a>>,
     /// Where it is.
     pub span: Range<usize>,
 }
 
-impl Word {
+impl<'a> Word<'a> {
     /// The word's text, if it is all literal.
-    pub fn literal(&self) -> Option<Vec<u8>> {
-        let mut text = Vec::new();
-        for part in &self.parts {
-            match part {
-                Part::Literal(bytes) => text.extend_from_slice(bytes),
-                _ => return None,
-            }
+    pub fn literal(&self) -> Option<&[u8]> {
+        match &self.parts[..] {
+            [] => Some(b""),
+            [Part::Literal(text)] => Some(text),
+            _ => None,
         }
-        Some(text)
     }
 
     /// The names whose values it is made from.
-    pub fn names(&self) -> Vec<Vec<u8>> {
+    pub fn names(&self) -> Vec<&'a [u8]> {
         let mut names = Vec::new();
         collect_names(&self.parts, &mut names);
         names
     }
 }
 
-fn collect_names(parts: &[Part], names: &mut Vec<Vec<u8>>) {
+fn collect_names<'a>(parts: &[Part<'a>], names: &mut Vec<&'a [u8]>) {
     for part in parts {
         if let Part::Variable { name, default, .. } = part {
-            names.push(name.clone());
+            names.push(name);
             collect_names(default.as_deref().unwrap_or_default(), names);
         }
     }
@@ -46,31 +45,31 @@ fn collect_names(parts: &[Part], names: &mut Vec<Vec<u8>>) {
 
 /// `NAME=word`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assignment {
+pub struct Assignment<'a> {
     /// The name.
-    pub name: Vec<u8>,
+    pub name: &'a [u8],
     /// The value; its span begins behind the `=`.
-    pub value: Word,
+    pub value: Word<'a>,
     /// Where the name begins.
     pub offset: usize,
 }
 
 /// One simple command.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Command {
+pub struct Command<'a> {
     /// Assignments before the first word, and those among the words of `export`.
-    pub assignments: Vec<Assignment>,
+    pub assignments: Vec<Assignment<'a>>,
     /// The words, the program's name first.
-    pub words: Vec<Word>,
+    pub words: Vec<Word<'a>>,
     /// `>> word`.
-    pub append_to: Option<Word>,
+    pub append_to: Option<Word<'a>>,
     /// Where it begins.
     pub offset: usize,
 }
 
-impl Command {
+impl Command<'_> {
     /// The first word, if it is literal.
-    pub fn program(&self) -> Option<Vec<u8>> {
+    pub fn program(&self) -> Option<&[u8]> {
         self.words.first().and_then(Word::literal)
     }
 }
@@ -82,9 +81,7 @@ pub fn first_unreadable_byte(source: &[u8]) -> Option<Refusal> {
         return Some(Refusal::at(source, 0, what, "save it as UTF-8 without one"));
     }
     // A registry of thousands of stanzas has neither, as a rule.
-    if !source.contains(&b'\r') && !source.contains(&0) {
-        return None;
-    }
+    memchr2(b'\r', 0, source)?;
     let carriage_return =
         |(at, byte): (usize, &u8)| *byte == b'\r' && matches!(source.get(at + 1), Some(b'\n') | None);
     if let Some(at) = source.iter().enumerate().position(carriage_return) {
@@ -95,22 +92,29 @@ pub fn first_unreadable_byte(source: &[u8]) -> Option<Refusal> {
     Some(Refusal::at(source, nul, "a NUL byte is not text", "remove it"))
 }
 
+/// bash marks quoted text with these two bytes, and loses some that a file holds.
+fn first_control(text: &[u8]) -> Option<usize> {
+    memchr2(0x01, 0x7F, text)
+}
+
 /// Reads the commands of a file one after the other.
 #[derive(Debug)]
 pub struct Commands<'a> {
     source: &'a Source<'a>,
     at: usize,
     begun: usize,
+    /// Whether any byte of the file is one of the two that [`Commands::word`] refuses.
+    has_control: bool,
 }
 
 impl<'a> Commands<'a> {
     /// Starts at the beginning of a file.
     pub fn new(source: &'a Source<'a>) -> Commands<'a> {
-        Commands { source, at: 0, begun: 0 }
+        Commands { source, at: 0, begun: 0, has_control: first_control(source).is_some() }
     }
 
     /// The next command; `None` at the end of the file. After a refusal the reader stands where it could not go on.
-    pub fn next_command(&mut self) -> Result<Option<Command>, Refusal> {
+    pub fn next_command(&mut self) -> Result<Option<Command<'a>>, Refusal> {
         self.skip_blank_lines();
         self.begun = self.at;
         if self.at == self.source.len() {
@@ -161,13 +165,11 @@ impl<'a> Commands<'a> {
     }
 
     fn skip_blanks(&mut self) {
-        let mut words = Words::new(self.source, self.at);
-        words.skip_blanks();
-        self.at = words.offset();
+        self.at += blanks(self.rest());
     }
 
     fn skip_comment(&mut self) {
-        self.at += self.rest().iter().position(|b| *b == b'\n').unwrap_or(self.rest().len());
+        self.at += memchr(b'\n', self.rest()).unwrap_or(self.rest().len());
     }
 
     fn skip_blank_lines(&mut self) {
@@ -204,7 +206,7 @@ impl<'a> Commands<'a> {
     }
 
     /// `>> word`; every other redirection is refused.
-    fn redirection(&mut self, command: &mut Command) -> Result<(), Refusal> {
+    fn redirection(&mut self, command: &mut Command<'a>) -> Result<(), Refusal> {
         let offset = self.at;
         let refused = |what: &str| Err(self.source.refusal(offset, what, "append with >> FILE, once"));
         if !self.rest().starts_with(b">>") {
@@ -223,7 +225,7 @@ impl<'a> Commands<'a> {
         Ok(())
     }
 
-    fn word_or_assignment(&mut self, command: &mut Command) -> Result<(), Refusal> {
+    fn word_or_assignment(&mut self, command: &mut Command<'a>) -> Result<(), Refusal> {
         // `2>&1` changes nothing in what is read here.
         if let [b'2', b'>', b'&', b'1', rest @ ..] = self.rest()
             && matches!(rest, [] | [b' ' | b'\t' | b'\n' | b';', ..])
@@ -231,12 +233,12 @@ impl<'a> Commands<'a> {
             self.at += 4;
             return Ok(());
         }
-        let exports = command.program().as_deref() == Some(b"export");
+        let exports = command.program() == Some(b"export");
         if (command.words.is_empty() || exports)
             && let Some(name_length) = self.assigned_name()?
         {
             let offset = self.at;
-            let name = self.rest()[..name_length].to_vec();
+            let name = &self.rest()[..name_length];
             self.at += name_length + 1;
             let value = self.word()?;
             command.assignments.push(Assignment { name, value, offset });
@@ -279,14 +281,14 @@ impl<'a> Commands<'a> {
         }
     }
 
-    fn word(&mut self) -> Result<Word, Refusal> {
+    fn word(&mut self) -> Result<Word<'a>, Refusal> {
         let start = self.at;
         let mut words = Words::new(self.source, start);
         let read = words.word();
         self.at = words.offset();
         let word = Word { parts: read?, span: start..self.at };
-        // bash marks quoted text with these two bytes, and loses some that a file holds.
-        match self.source[word.span.clone()].iter().position(|byte| matches!(byte, 0x01 | 0x7F)) {
+        let control = if self.has_control { first_control(&self.source[word.span.clone()]) } else { None };
+        match control {
             Some(at) => {
                 let what = "a control byte (01 or 7F) is read differently by bash and sh";
                 Err(self.source.refusal(start + at, what, "remove it"))

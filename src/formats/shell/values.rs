@@ -1,12 +1,15 @@
 //! Words -> values.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::formats::shell::Context;
 use crate::formats::shell::syntax::Word;
-use crate::formats::shell::words::Part;
+use crate::formats::shell::words::{ByteSet, Part};
 use crate::formats::{Refusal, Source};
+use crate::time::Dates;
 
 /// Names that a shell sets itself, or that mean something to bash or to dash only: neither read nor assigned.
 const SHELL_NAMES: [&[u8]; 34] = [
@@ -60,9 +63,9 @@ fn changes_date(name: &[u8]) -> bool {
 
 /// What a name is known to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Known {
+pub enum Known<'a> {
     /// Assigned above.
-    Value(Vec<u8>),
+    Value(Cow<'a, [u8]>),
     /// Uncertain since a line that could not be read.
     LostAt {
         /// That line, from 1.
@@ -74,13 +77,26 @@ pub enum Known {
 pub struct Scope<'a> {
     source: &'a Source<'a>,
     context: &'a Context<'a>,
-    names: BTreeMap<Vec<u8>, Known>,
+    names: BTreeMap<&'a [u8], Known<'a>>,
     /// The line since which a name that was never assigned is uncertain, too.
     lost_at: Option<usize>,
     /// How many bytes the values of names may still put into other values.
     left: Cell<usize>,
-    /// The format of the last date, and what it prints: in a registry the same one stands in every stanza.
-    last_date: RefCell<Option<(Vec<u8>, Vec<u8>)>>,
+    dates: RefCell<Dates>,
+}
+
+/// A piece of an argument: its variables have their values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Text.
+    Text(Cow<'a, [u8]>),
+    /// `` `date` `` or `` `date +FORMAT` ``.
+    Date {
+        /// What follows the `+`; `None` for the default format.
+        format: Option<Cow<'a, [u8]>>,
+        /// Whether it stands in double quotes.
+        quoted: bool,
+    },
 }
 
 /// How many bytes the values of names may put into others, beyond the file's own size: doubled in every line, a value would
@@ -96,16 +112,16 @@ impl<'a> Scope<'a> {
             names: BTreeMap::new(),
             lost_at: None,
             left: Cell::new(EXPANDED + source.len()),
-            last_date: RefCell::new(None),
+            dates: RefCell::default(),
         }
     }
 
     /// Assigns a name. Fails for a name that belongs to the shell.
-    pub fn assign(&mut self, name: &[u8], value: Vec<u8>, offset: usize) -> Result<(), Refusal> {
+    pub fn assign(&mut self, name: &'a [u8], value: Cow<'a, [u8]>, offset: usize) -> Result<(), Refusal> {
         if is_shell_name(name) {
             return Err(self.shell_name(name, offset));
         }
-        self.names.insert(name.to_vec(), Known::Value(value));
+        self.names.insert(name, Known::Value(value));
         Ok(())
     }
 
@@ -113,7 +129,7 @@ impl<'a> Scope<'a> {
     pub fn lose_all_but(&mut self, kept: &[u8], line: usize) {
         self.lost_at = Some(line);
         // A name that is not there is uncertain, too. What date depends on has to be remembered.
-        self.names.retain(|name, known| match &name[..] {
+        self.names.retain(|name, known| match *name {
             name if name == kept => true,
             name if changes_date(name) => {
                 *known = Known::LostAt { line };
@@ -124,8 +140,8 @@ impl<'a> Scope<'a> {
     }
 
     /// Forgets one name.
-    pub fn lose(&mut self, name: &[u8], line: usize) {
-        self.names.insert(name.to_vec(), Known::LostAt { line });
+    pub fn lose(&mut self, name: &'a [u8], line: usize) {
+        self.names.insert(name, Known::LostAt { line });
     }
 
     fn shell_name(&self, name: &[u8], offset: usize) -> Refusal {
@@ -138,7 +154,7 @@ impl<'a> Scope<'a> {
         self.source.refusal(offset, what, format!("correct line {line}")).that_follows()
     }
 
-    fn lookup(&self, name: &[u8], offset: usize) -> Result<Vec<u8>, Refusal> {
+    fn lookup(&self, name: &[u8], offset: usize) -> Result<Cow<'a, [u8]>, Refusal> {
         match self.names.get(name) {
             Some(Known::Value(value)) => Ok(value.clone()),
             Some(Known::LostAt { line }) => Err(self.lost(name, *line, offset)),
@@ -146,48 +162,74 @@ impl<'a> Scope<'a> {
             None if self.lost_at.is_some() => Err(self.lost(name, self.lost_at.unwrap_or(1), offset)),
             None => match (self.context.environment)(name) {
                 None if SHELL_DEFAULTS.contains(&name) => Err(self.shell_name(name, offset)),
-                value => Ok(value.unwrap_or_default()),
+                value => Ok(value.unwrap_or_default().into()),
             },
         }
     }
 
     /// A word's value where a shell does not split it: in an assignment.
-    pub fn value(&self, word: &Word) -> Result<Vec<u8>, Refusal> {
+    pub fn value(&self, word: &Word<'a>) -> Result<Cow<'a, [u8]>, Refusal> {
         self.value_of_parts(&word.parts)
     }
 
+    /// The value of an argument that is one word for every shell.
+    pub fn fixed(&self, word: &Word<'a>) -> Result<Cow<'a, [u8]>, Refusal> {
+        let mut has_date = false;
+        let text = joined(&word.parts, |part| match self.piece(part)? {
+            Piece::Text(text) => Ok(text),
+            Piece::Date { .. } => {
+                has_date = true;
+                Ok(Cow::Borrowed(b""))
+            }
+        })?;
+        if has_date { self.unsplit(word) } else { Ok(text) }
+    }
+
     /// A word's value where some shells split what others do not: an argument of `export`, or behind `>>`.
-    pub fn unsplit(&self, word: &Word) -> Result<Vec<u8>, Refusal> {
+    pub fn unsplit(&self, word: &Word<'a>) -> Result<Cow<'a, [u8]>, Refusal> {
+        if let [part] = &word.parts[..] {
+            return self.unsplit_value(part);
+        }
+        // What is wrong with an unquoted part is said before what is with a quoted one.
         for part in &word.parts {
-            let (Part::Variable { quoted: false, offset, .. } | Part::Date { quoted: false, offset, .. }) =
-                part
-            else {
-                continue;
-            };
-            let value = self.value_of_parts(std::slice::from_ref(part))?;
-            if !value.is_empty() && !is_one_word(&value) {
-                let what = "some shells split or expand this value, others do not";
-                return Err(self.source.refusal(*offset, what, "put it in double quotes"));
+            if let Part::Variable { quoted: false, .. } | Part::Date { quoted: false, .. } = part {
+                self.unsplit_value(part)?;
             }
         }
         self.value(word)
     }
 
-    fn value_of_parts(&self, parts: &[Part]) -> Result<Vec<u8>, Refusal> {
-        let mut value = Vec::new();
-        for part in parts {
-            match part {
-                Part::Literal(bytes) => value.extend_from_slice(bytes),
-                Part::Variable { name, default, offset, .. } => {
-                    value.extend(self.variable(name, default.as_deref(), *offset)?);
-                }
-                Part::Date { format, offset, .. } => value.extend(self.date(format.as_deref(), *offset)?),
+    fn unsplit_value(&self, part: &Part<'a>) -> Result<Cow<'a, [u8]>, Refusal> {
+        let value = self.value_of(part)?;
+        match part {
+            Part::Variable { quoted: false, offset, .. } | Part::Date { quoted: false, offset, .. }
+                if !value.is_empty() && !is_one_word(&value) =>
+            {
+                let what = "some shells split or expand this value, others do not";
+                Err(self.source.refusal(*offset, what, "put it in double quotes"))
             }
+            _ => Ok(value),
         }
-        Ok(value)
     }
 
-    fn variable(&self, name: &[u8], default: Option<&[Part]>, offset: usize) -> Result<Vec<u8>, Refusal> {
+    fn value_of_parts(&self, parts: &[Part<'a>]) -> Result<Cow<'a, [u8]>, Refusal> {
+        joined(parts, |part| self.value_of(part))
+    }
+
+    fn value_of(&self, part: &Part<'a>) -> Result<Cow<'a, [u8]>, Refusal> {
+        match part {
+            Part::Literal(text) => Ok(text.clone()),
+            Part::Variable { name, default, offset, .. } => self.variable(name, default.as_deref(), *offset),
+            Part::Date { format, offset, .. } => Ok(self.date(format.as_deref(), *offset)?.to_vec().into()),
+        }
+    }
+
+    fn variable(
+        &self,
+        name: &[u8],
+        default: Option<&[Part<'a>]>,
+        offset: usize,
+    ) -> Result<Cow<'a, [u8]>, Refusal> {
         let value = self.lookup(name, offset)?;
         let Some(left) = self.left.get().checked_sub(value.len()) else {
             let what = "the values of names have become too large";
@@ -200,63 +242,74 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn date(&self, format: Option<&[u8]>, offset: usize) -> Result<Vec<u8>, Refusal> {
+    fn date(&self, format: Option<&[u8]>, offset: usize) -> Result<Rc<[u8]>, Refusal> {
         if let Some(name) = self.names.keys().find(|name| changes_date(name)) {
             let what = format!("date depends on {}, which is set above", String::from_utf8_lossy(name));
             return Err(self.source.refusal(offset, what, "write the value itself"));
         }
-        let format = format.unwrap_or(DATE);
-        if let Some((of, text)) = &*self.last_date.borrow()
-            && of == format
-        {
-            return Ok(text.clone());
-        }
-        let mut text = self.context.now.format(format).map_err(|unknown| {
+        let date = self.dates.borrow_mut().text(self.context.now, format.unwrap_or(DATE));
+        date.map_err(|unknown| {
             let what = format!("date's {} is not known here", String::from_utf8_lossy(&unknown.0));
             self.source.refusal(offset, what, "use another conversion")
-        })?;
-        // A command substitution loses the newlines at its end.
-        while text.last() == Some(&b'\n') {
-            text.pop();
-        }
-        *self.last_date.borrow_mut() = Some((format.to_vec(), text.clone()));
-        Ok(text)
+        })
     }
 
     /// A word as an argument that is one word whatever its variables hold; its `date`s stay, to be shown later.
-    pub fn argument(&self, word: &Word) -> Result<Vec<Part>, Refusal> {
-        let mut parts = Vec::new();
+    pub fn argument(&self, word: &Word<'a>) -> Result<Vec<Piece<'a>>, Refusal> {
+        let mut pieces = Vec::with_capacity(word.parts.len());
         for part in &word.parts {
-            parts.push(match part {
-                Part::Variable { name, default, quoted, offset } => {
-                    let value = self.variable(name, default.as_deref(), *offset)?;
-                    if !quoted && !is_one_word(&value) {
-                        let name = String::from_utf8_lossy(name);
-                        let what =
-                            format!("the value of {name} is empty, or a shell would split or expand it");
-                        return Err(self.source.refusal(*offset, what, format!("write \"${name}\"")));
-                    }
-                    Part::Literal(value)
-                }
-                Part::Date { format, offset, quoted } => {
-                    let text = self.date(format.as_deref(), *offset)?;
-                    if !quoted && text.iter().any(|b| b"*?[".contains(b)) {
-                        let what = "a shell would expand what this date prints";
-                        return Err(self.source.refusal(*offset, what, "put it in double quotes"));
-                    }
-                    part.clone()
-                }
-                Part::Literal(_) => part.clone(),
-            });
+            pieces.push(self.piece(part)?);
         }
-        Ok(parts)
+        Ok(pieces)
     }
+
+    fn piece(&self, part: &Part<'a>) -> Result<Piece<'a>, Refusal> {
+        match part {
+            Part::Literal(text) => Ok(Piece::Text(text.clone())),
+            Part::Variable { name, default, quoted, offset } => {
+                let value = self.variable(name, default.as_deref(), *offset)?;
+                if !quoted && !is_one_word(&value) {
+                    let name = String::from_utf8_lossy(name);
+                    let what = format!("the value of {name} is empty, or a shell would split or expand it");
+                    return Err(self.source.refusal(*offset, what, format!("write \"${name}\"")));
+                }
+                Ok(Piece::Text(value))
+            }
+            Part::Date { format, offset, quoted } => {
+                let text = self.date(format.as_deref(), *offset)?;
+                if !quoted && PATTERN.first_in(&text).is_some() {
+                    let what = "a shell would expand what this date prints";
+                    return Err(self.source.refusal(*offset, what, "put it in double quotes"));
+                }
+                Ok(Piece::Date { format: format.clone(), quoted: *quoted })
+            }
+        }
+    }
+}
+
+/// What the parts of a word come to, in one piece: of a single one its own bytes.
+fn joined<'a>(
+    parts: &[Part<'a>],
+    mut value: impl FnMut(&Part<'a>) -> Result<Cow<'a, [u8]>, Refusal>,
+) -> Result<Cow<'a, [u8]>, Refusal> {
+    let Some((first, others)) = parts.split_first() else { return Ok(Cow::Borrowed(b"")) };
+    let mut whole = value(first)?;
+    for part in others {
+        whole.to_mut().extend_from_slice(&value(part)?);
+    }
+    Ok(whole)
 }
 
 /// What `date` prints without a format, in the C locale.
 pub const DATE: &[u8] = b"%a %b %e %H:%M:%S %Z %Y";
 
+/// What a shell splits an unquoted value at, and what makes it a file name pattern.
+static SPLIT_OR_EXPANDED: ByteSet = ByteSet::of(b" \t\n*?[");
+
+/// What makes an unquoted value a file name pattern.
+static PATTERN: ByteSet = ByteSet::of(b"*?[");
+
 /// Whether an unquoted value is exactly one word.
 fn is_one_word(value: &[u8]) -> bool {
-    !value.is_empty() && !value.iter().any(|b| b" \t\n*?[".contains(b))
+    !value.is_empty() && SPLIT_OR_EXPANDED.first_in(value).is_none()
 }

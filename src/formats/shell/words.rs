@@ -1,18 +1,23 @@
 //! One word: quotes, escapes and expansions -> parts.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
+use memchr::memchr;
+
 use crate::formats::{Refusal, Source};
 
-/// A piece of a word.
+/// A piece of a word. Two literals never stand beside each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum Part<'a> {
     /// Bytes that stand for themselves.
-    Literal(Vec<u8>),
+    Literal(Cow<'a, [u8]>),
     /// `$name`, `${name}` or `${name:-word}`.
     Variable {
         /// The name.
-        name: Vec<u8>,
+        name: &'a [u8],
         /// The word after `:-`.
-        default: Option<Vec<Part>>,
+        default: Option<Vec<Part<'a>>>,
         /// Whether it stands in double quotes: otherwise blanks in its value separate words.
         quoted: bool,
         /// Where it begins.
@@ -21,7 +26,7 @@ pub enum Part {
     /// `` `date` `` or `` `date +FORMAT` ``.
     Date {
         /// What follows the `+`; `None` for the default format.
-        format: Option<Vec<u8>>,
+        format: Option<Cow<'a, [u8]>>,
         /// Whether it stands in double quotes.
         quoted: bool,
         /// Where it begins.
@@ -34,13 +39,44 @@ pub enum Part {
 pub struct Words<'a> {
     source: &'a Source<'a>,
     at: usize,
-    parts: Vec<Part>,
+    /// Where what is read ends: the file, or the command that is substituted.
+    end: usize,
+    parts: Vec<Part<'a>>,
     /// How many `${name:-word}` and `$(...)` are open here.
     depth: usize,
 }
 
+/// As many parts as most words have at most.
+const USUAL: usize = 4;
+
 /// More levels of `${name:-${name:-...}}` than anybody writes, and few enough for every stack.
 const DEEPEST: usize = 16;
+
+/// A set of bytes.
+pub(super) struct ByteSet([bool; 256]);
+
+impl ByteSet {
+    pub(super) const fn of(bytes: &[u8]) -> ByteSet {
+        let mut set = [false; 256];
+        let mut at = 0;
+        while at < bytes.len() {
+            set[bytes[at] as usize] = true;
+            at += 1;
+        }
+        ByteSet(set)
+    }
+
+    /// Where the first of them stands.
+    pub(super) fn first_in(&self, text: &[u8]) -> Option<usize> {
+        text.iter().position(|byte| self.0[usize::from(*byte)])
+    }
+}
+
+/// Those that may mean something out of quotes.
+static UNQUOTED: ByteSet = ByteSet::of(b" \t\n;<>|&()\\'\"$`~*?[{}");
+
+/// Those that may mean something in double quotes, or in the word of a `${name:-word}` there.
+static DOUBLE_QUOTED: ByteSet = ByteSet::of(b"\"$`\\}'(");
 
 /// What a byte means where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +87,7 @@ enum Quotes {
 
 impl<'a> Words<'a> {
     pub(super) fn new(source: &'a Source<'a>, at: usize) -> Words<'a> {
-        Words { source, at, parts: Vec::new(), depth: 0 }
+        Words { source, at, end: source.len(), parts: Vec::with_capacity(USUAL), depth: 0 }
     }
 
     pub(super) fn offset(&self) -> usize {
@@ -59,7 +95,7 @@ impl<'a> Words<'a> {
     }
 
     /// The parts of the word that begins here; none where a blank or an operator stands.
-    pub(super) fn word(&mut self) -> Result<Vec<Part>, Refusal> {
+    pub(super) fn word(&mut self) -> Result<Vec<Part<'a>>, Refusal> {
         while let Some(byte) = self.peek() {
             match byte {
                 b' ' | b'\t' | b'\n' | b';' | b'<' | b'>' | b'|' | b'&' | b'(' | b')' => break,
@@ -70,22 +106,11 @@ impl<'a> Words<'a> {
     }
 
     fn peek(&self) -> Option<u8> {
-        self.source.get(self.at).copied()
+        self.rest().first().copied()
     }
 
     fn rest(&self) -> &'a [u8] {
-        &self.source[self.at..]
-    }
-
-    /// Goes on behind blanks and continued lines.
-    pub(super) fn skip_blanks(&mut self) {
-        loop {
-            match self.rest() {
-                [b' ' | b'\t', ..] => self.at += 1,
-                [b'\\', b'\n', ..] => self.at += 2,
-                _ => return,
-            }
-        }
+        &self.source[self.at..self.end]
     }
 
     fn refused<T>(&self, at: usize, what: &str, instead: &str) -> Result<T, Refusal> {
@@ -94,50 +119,38 @@ impl<'a> Words<'a> {
 
     /// Refuses what would reach to the end of the file, and stands there: a shell reads nothing behind it either.
     fn never_closed<T>(&mut self, at: usize, what: &str, instead: &str) -> Result<T, Refusal> {
-        self.at = self.source.len();
+        self.at = self.end;
         self.refused(at, what, instead)
     }
 
-    fn push(&mut self, byte: u8) {
+    /// Bytes that stand for themselves. Quotes make a word even where nothing stands between them.
+    fn push(&mut self, bytes: &'a [u8]) {
         match self.parts.last_mut() {
-            Some(Part::Literal(bytes)) => bytes.push(byte),
-            _ => {
-                // As much as most words need, at once.
-                let mut bytes = Vec::with_capacity(32);
-                bytes.push(byte);
-                self.parts.push(Part::Literal(bytes));
-            }
+            Some(Part::Literal(text)) if text.is_empty() => *text = Cow::Borrowed(bytes),
+            Some(Part::Literal(text)) => text.to_mut().extend_from_slice(bytes),
+            _ => self.parts.push(Part::Literal(Cow::Borrowed(bytes))),
         }
-        self.at += 1;
     }
 
-    /// A byte that stands for itself, and those behind it that do so everywhere, in quotes and out of them.
-    fn push_plain(&mut self, byte: u8) {
-        self.push(byte);
+    /// The byte behind a `\`.
+    fn push_escaped(&mut self) {
+        self.push(&self.rest()[1..2]);
+        self.at += 2;
+    }
+
+    /// A byte that stands for itself, and those behind it that do so, too: up to the next that may not.
+    fn push_run(&mut self, special: &ByteSet) {
         let rest = self.rest();
-        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./=:,+@%".contains(byte);
-        let length = rest.iter().take_while(|byte| is_plain(byte)).count();
-        if let Some(Part::Literal(bytes)) = self.parts.last_mut() {
-            bytes.extend_from_slice(&rest[..length]);
-            self.at += length;
-        }
-    }
-
-    /// Quotes make a word even where nothing stands between them.
-    fn push_empty(&mut self) {
-        if !matches!(self.parts.last(), Some(Part::Literal(_))) {
-            self.parts.push(Part::Literal(Vec::new()));
-        }
+        let length = special.first_in(&rest[1..]).map_or(rest.len(), |at| at + 1);
+        self.push(&rest[..length]);
+        self.at += length;
     }
 
     fn unquoted(&mut self, byte: u8) -> Result<(), Refusal> {
         match byte {
             b'\\' => match self.rest().get(1) {
                 Some(b'\n') => self.at += 2,
-                Some(escaped) => {
-                    self.at += 1;
-                    self.push(*escaped);
-                }
+                Some(_) => self.push_escaped(),
                 None => return self.refused(self.at, "a \\ ends the file", "remove it, or quote the value"),
             },
             b'\'' => self.single_quoted()?,
@@ -165,7 +178,7 @@ impl<'a> Words<'a> {
                     "quote the value",
                 );
             }
-            _ => self.push_plain(byte),
+            _ => self.push_run(&UNQUOTED),
         }
         Ok(())
     }
@@ -175,28 +188,24 @@ impl<'a> Words<'a> {
     fn expands_tilde(&self) -> bool {
         match self.parts.last() {
             None => true,
-            Some(Part::Literal(bytes)) => matches!(bytes.last(), Some(b':' | b'=')),
+            Some(Part::Literal(text)) => matches!(text.last(), Some(b':' | b'=')),
             Some(_) => false,
         }
     }
 
     fn single_quoted(&mut self) -> Result<(), Refusal> {
         let text = &self.rest()[1..];
-        let Some(length) = text.iter().position(|b| *b == b'\'') else {
+        let Some(length) = memchr(b'\'', text) else {
             return self.never_closed(self.at, "this ' is never closed", "close it");
         };
-        self.push_empty();
-        self.at += 1;
-        for byte in &text[..length] {
-            self.push(*byte);
-        }
-        self.at += 1;
+        self.push(&text[..length]);
+        self.at += length + 2;
         Ok(())
     }
 
     fn double_quoted(&mut self) -> Result<(), Refusal> {
         let opened = self.at;
-        self.push_empty();
+        self.push(b"");
         self.at += 1;
         loop {
             match self.peek() {
@@ -222,13 +231,10 @@ impl<'a> Words<'a> {
     fn in_double_quotes(&mut self, byte: u8, escapable: &[u8]) -> Result<(), Refusal> {
         match (byte, self.rest().get(1)) {
             (b'\\', Some(b'\n')) => self.at += 2,
-            (b'\\', Some(next)) if escapable.contains(next) => {
-                self.at += 1;
-                self.push(*next);
-            }
+            (b'\\', Some(next)) if escapable.contains(next) => self.push_escaped(),
             (b'$', _) => self.dollar(Quotes::Double)?,
             (b'`', _) => self.backquoted(Quotes::Double)?,
-            _ => self.push_plain(byte),
+            _ => self.push_run(&DOUBLE_QUOTED),
         }
         Ok(())
     }
@@ -256,10 +262,11 @@ impl<'a> Words<'a> {
                 let length = name_length(&self.rest()[1..]);
                 if length == 0 {
                     // A lone $ stands for itself.
-                    self.push(b'$');
+                    self.push(&self.rest()[..1]);
+                    self.at += 1;
                     return Ok(());
                 }
-                let name = self.rest()[1..=length].to_vec();
+                let name = &self.rest()[1..=length];
                 self.at += 1 + length;
                 if self.rest().starts_with(b"\\\n") {
                     return self.refused(self.at, "the line is continued within a name", "write ${NAME}");
@@ -275,7 +282,7 @@ impl<'a> Words<'a> {
     fn braced(&mut self, quotes: Quotes) -> Result<(), Refusal> {
         let offset = self.at;
         let length = name_length(&self.rest()[2..]);
-        let name = self.rest()[2..2 + length].to_vec();
+        let name = &self.rest()[2..2 + length];
         self.at += 2 + length;
         let quoted = quotes == Quotes::Double;
         let default = match self.rest() {
@@ -300,7 +307,7 @@ impl<'a> Words<'a> {
     }
 
     /// The word between `:-` and `}`, in the quotes that surround it.
-    fn default_word(&mut self, quotes: Quotes, opened: usize) -> Result<Vec<Part>, Refusal> {
+    fn default_word(&mut self, quotes: Quotes, opened: usize) -> Result<Vec<Part<'a>>, Refusal> {
         if self.depth == DEEPEST {
             return self.refused(opened, "${...} is nested too deeply", "use fewer levels");
         }
@@ -345,7 +352,7 @@ impl<'a> Words<'a> {
 
     fn backquoted(&mut self, quotes: Quotes) -> Result<(), Refusal> {
         let text = &self.rest()[1..];
-        match text.iter().position(|b| *b == b'`') {
+        match memchr(b'`', text) {
             Some(length) if !text[..length].contains(&b'\\') => self.date(1, length, 1, quotes),
             Some(_) => self.refused(self.at, "a \\ within `...` is unclear", "use $(...)"),
             None => self.never_closed(self.at, "this ` is never closed", "close it"),
@@ -372,8 +379,9 @@ impl<'a> Words<'a> {
         let inner = &self.rest()[opening..opening + length];
         // Within "`...`" the shells disagree about inner double quotes.
         let unclear = quotes == Quotes::Double && opening == 1 && inner.contains(&b'"');
-        self.at += opening + length + closing;
-        let format = if unclear || self.depth == DEEPEST { None } else { date_format(inner) };
+        let command = offset + opening..offset + opening + length;
+        self.at = command.end + closing;
+        let format = if unclear || self.depth == DEEPEST { None } else { date_format(self.source, command) };
         let Some(format) = format else {
             return self.refused(offset, "command substitution is not read", "write the value itself");
         };
@@ -400,25 +408,43 @@ fn closing_parenthesis(text: &[u8]) -> Option<usize> {
 }
 
 /// `Some(None)` for `date`, `Some(Some(FORMAT))` for `date +FORMAT`, `None` for every other command.
-fn date_format(command: &[u8]) -> Option<Option<Vec<u8>>> {
-    // As deep as allowed: within it, no expansion is read.
-    let source = Source::new(command);
-    let mut words = Words { depth: DEEPEST, ..Words::new(&source, 0) };
-    let mut read = Vec::new();
-    loop {
-        words.skip_blanks();
-        let parts = words.word().ok()?;
-        match &parts[..] {
-            [] if words.peek().is_none() => break,
-            [Part::Literal(text)] => read.push(text.clone()),
-            // An operator, or a variable.
-            _ => return None,
-        }
+fn date_format<'a>(source: &'a Source<'a>, command: Range<usize>) -> Option<Option<Cow<'a, [u8]>>> {
+    // As it stands in every stanza.
+    if source[command.clone()] == *b"date" {
+        return Some(None);
     }
-    match &read[..] {
-        [program] if program == b"date" => Some(None),
-        [program, format] if program == b"date" => Some(Some(format.strip_prefix(b"+")?.to_vec())),
+    // As deep as allowed: within it, no expansion is read.
+    let mut words = Words { end: command.end, depth: DEEPEST, ..Words::new(source, command.start) };
+    let mut next = || {
+        words.at += blanks(words.rest());
+        let mut parts = words.word().ok()?;
+        match parts.pop() {
+            None if words.peek().is_none() => Some(None),
+            Some(Part::Literal(text)) if parts.is_empty() => Some(Some(text)),
+            // An operator, or a variable.
+            _ => None,
+        }
+    };
+    if next()?? != &b"date"[..] {
+        return None;
+    }
+    let Some(format) = next()? else { return Some(None) };
+    match (format, next()?) {
+        (Cow::Borrowed([b'+', format @ ..]), None) => Some(Some(Cow::Borrowed(format))),
+        (Cow::Owned(format), None) => Some(Some(Cow::Owned(format.strip_prefix(b"+")?.to_vec()))),
         _ => None,
+    }
+}
+
+/// The length of the blanks and continued lines that stand at the beginning.
+pub(super) fn blanks(text: &[u8]) -> usize {
+    let mut length = 0;
+    loop {
+        match &text[length..] {
+            [b' ' | b'\t', ..] => length += 1,
+            [b'\\', b'\n', ..] => length += 2,
+            _ => return length,
+        }
     }
 }
 

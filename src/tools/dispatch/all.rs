@@ -1,5 +1,6 @@
 //! `dispatch --all`: every stanza of the registry in one process, the registry read as data and never executed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,9 +15,10 @@ use crate::layout::{self, Monitor};
 use crate::machine::files::{self, Appender};
 use crate::machine::locks::Lock;
 use crate::machine::{clock, environment, terminal};
-use crate::time::LocalTime;
+use crate::time::{Dates, LocalTime};
 use crate::tools::dispatch::cli::{Manner, Target};
 use crate::tools::dispatch::jobs::{Done, Jobs, Line, Stanza};
+use crate::tools::dispatch::models::Models;
 
 /// The largest registry that is read, in bytes: a stanza has about 400.
 pub const REGISTRY_LIMIT: u64 = 64 << 20;
@@ -26,7 +28,7 @@ const NAMED: usize = 20;
 
 /// Does every stanza. What cannot be read or fails is reported, and the others go on; the gravest failure is the run's.
 pub fn run(monitor: &Monitor, registry: Option<PathBuf>, manner: Manner) -> Result<()> {
-    super::check_mounted(monitor)?;
+    let models = Models::open(monitor)?;
     let path = registry.unwrap_or_else(|| monitor.registry());
     let source = files::read(&path, REGISTRY_LIMIT)?;
     let lock = Lock::take(&layout::tick_lock_of(&path), super::wait(manner))?;
@@ -34,17 +36,18 @@ pub fn run(monitor: &Monitor, registry: Option<PathBuf>, manner: Manner) -> Resu
     let context = Context { environment: &environment::variable, now: &now };
     let source = Source::new(&source);
     let mut tick = Tick {
-        monitor,
+        models: &models,
         path: &path,
         manner,
-        log: Steps::new(&source, &context).find_map(|step| log_of(&step).map(<[u8]>::to_vec)),
+        log: Steps::new(&source, &context).find_map(log_of),
         logs: Logs::beside(&path),
+        dates: Dates::default(),
         problems: Vec::new(),
         unreadable: 0,
         left_out: 0,
     };
     thread::scope(|scope| {
-        let mut jobs = Jobs::new(scope, monitor, manner);
+        let mut jobs = Jobs::new(scope, &models, manner);
         tick.steps(Steps::new(&source, &context), &mut jobs);
         while let Some(done) = jobs.next_queued() {
             tick.done(done);
@@ -60,22 +63,23 @@ pub fn run(monitor: &Monitor, registry: Option<PathBuf>, manner: Manner) -> Resu
 }
 
 /// The log file that a step writes to.
-fn log_of(step: &Step) -> Option<&[u8]> {
+fn log_of(step: Step) -> Option<Cow<[u8]>> {
     match step {
         Step::Log { file, .. } => Some(file),
-        Step::Dispatch { log, .. } => log.as_deref(),
+        Step::Dispatch { log, .. } => log,
         Step::Unreadable(_) => None,
     }
 }
 
 /// One run over the registry.
 struct Tick<'a> {
-    monitor: &'a Monitor,
+    models: &'a Models<'a>,
     path: &'a Path,
     manner: Manner,
     /// Where the registry's own problems are written: the first log file that it names.
-    log: Option<Vec<u8>>,
+    log: Option<Cow<'a, [u8]>>,
     logs: Logs,
+    dates: Dates,
     problems: Vec<Exit>,
     /// How many lines could not be read.
     unreadable: usize,
@@ -83,8 +87,8 @@ struct Tick<'a> {
     left_out: usize,
 }
 
-impl Tick<'_> {
-    fn steps(&mut self, steps: Steps, jobs: &mut Jobs) {
+impl<'a> Tick<'a> {
+    fn steps(&mut self, steps: Steps<'a>, jobs: &mut Jobs<'_, 'a>) {
         let mut steps = steps.peekable();
         // The line that a stanza begins with.
         let mut before = Vec::new();
@@ -96,19 +100,18 @@ impl Tick<'_> {
                     self.unreadable(&refusal);
                 }
                 Step::Dispatch { line, model, prefix, so_name, log } => {
-                    let mut stanza = Stanza { before: std::mem::take(&mut before), log, after: Vec::new() };
-                    if let Some(Step::Log { text, file, .. }) =
-                        steps.next_if(|next| matches!(next, Step::Log { .. }))
-                    {
-                        stanza.after.push(Line { text, file });
-                    }
+                    let after = match steps.next_if(|next| matches!(next, Step::Log { .. })) {
+                        Some(Step::Log { text, file, .. }) => Some(Line { text, file }),
+                        _ => None,
+                    };
+                    let stanza = Stanza { before: std::mem::take(&mut before), log, after };
                     match Target::parse(&model, &prefix, &so_name) {
                         Ok(target) => self.stanza(target, stanza, jobs),
                         Err(error) => {
                             let error = error.context(format!("{}:{line}", self.path.display()));
                             self.write(&stanza.before);
                             self.report(stanza.log.as_deref(), error);
-                            self.write(&stanza.after);
+                            self.write(stanza.after.as_slice());
                         }
                     }
                 }
@@ -130,8 +133,8 @@ impl Tick<'_> {
         }
     }
 
-    fn stanza(&mut self, target: Target, stanza: Stanza, jobs: &mut Jobs) {
-        match super::is_at_rest(self.monitor, &target) {
+    fn stanza(&mut self, target: Target, stanza: Stanza<'a>, jobs: &mut Jobs<'_, 'a>) {
+        match self.models.is_at_rest(&target.model) {
             Ok(false) if self.manner.jobs > 1 => {
                 jobs.start(target, stanza);
                 while let Some(done) = jobs.next_ended() {
@@ -143,14 +146,15 @@ impl Tick<'_> {
                 // Before what may take long.
                 self.flush();
                 self.dispatch(&target, stanza.log.as_deref());
-                self.write(&stanza.after);
+                self.write(stanza.after.as_slice());
             }
             at_rest => {
-                self.write(&stanza.before);
+                let now = clock::now();
+                self.write_as_of(&stanza.before, &now);
                 if let Err(error) = at_rest {
                     self.report(stanza.log.as_deref(), error);
                 }
-                self.write(&stanza.after);
+                self.write_as_of(stanza.after.as_slice(), &now);
             }
         }
     }
@@ -164,7 +168,7 @@ impl Tick<'_> {
                 Ok(())
             }
         };
-        if let Err(error) = super::tick(self.monitor, target, self.manner, &mut say) {
+        if let Err(error) = super::tick(self.models, target, self.manner, &mut say) {
             self.report(log, error);
         }
     }
@@ -188,7 +192,7 @@ impl Tick<'_> {
         if let Some(error) = problem {
             self.report(log, error);
         }
-        self.write(&stanza.after);
+        self.write(stanza.after.as_slice());
         self.flush();
     }
 
@@ -200,7 +204,8 @@ impl Tick<'_> {
 
     fn write_as_of(&mut self, lines: &[Line], now: &LocalTime) {
         for Line { text, file } in lines {
-            if let Err(error) = self.logs.append(file, &text.render(now)) {
+            let dates = &mut self.dates;
+            if let Err(error) = self.logs.append_with(file, |waiting| text.render(now, dates, waiting)) {
                 self.report(None, error);
             }
         }
@@ -265,8 +270,9 @@ struct Log {
 
 impl Log {
     fn flush(&mut self) -> Result<()> {
-        let waiting = std::mem::take(&mut self.waiting);
-        if waiting.is_empty() { Ok(()) } else { self.appender.append(&waiting) }
+        let written = if self.waiting.is_empty() { Ok(()) } else { self.appender.append(&self.waiting) };
+        self.waiting.clear();
+        written
     }
 }
 
@@ -277,12 +283,16 @@ impl Logs {
     }
 
     fn append(&mut self, file: &[u8], bytes: &[u8]) -> Result<()> {
+        self.append_with(file, |waiting| waiting.extend_from_slice(bytes))
+    }
+
+    fn append_with(&mut self, file: &[u8], put: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
         if !self.open.contains_key(file) {
             let appender = Appender::open(&self.base.join(OsStr::from_bytes(file)))?;
             self.open.insert(file.to_vec(), Log { appender, waiting: Vec::new() });
         }
         let Some(log) = self.open.get_mut(file) else { return Ok(()) };
-        log.waiting.extend_from_slice(bytes);
+        put(&mut log.waiting);
         if log.waiting.len() < WAITING { Ok(()) } else { log.flush() }
     }
 

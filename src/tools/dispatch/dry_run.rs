@@ -22,8 +22,9 @@ use crate::tools::dispatch::decide::dry_run::{self, Amount, Copying, Shown};
 use crate::tools::dispatch::decide::{
     Action, MemberList, Plan, UpdateFacts, check, in_flight_since_s, update,
 };
+use crate::tools::dispatch::models::Models;
 use crate::tools::dispatch::observe::Site;
-use crate::tools::dispatch::{PROGRAM, check_mounted, check_registered, not_rolled_back, rolled_back};
+use crate::tools::dispatch::{PROGRAM, not_rolled_back, rolled_back};
 use crate::tools::dispatch::{publish, rollback, success};
 use crate::tools::edit::Mode;
 use crate::tools::hooks::{self, Hook};
@@ -41,9 +42,9 @@ enum Found {
 
 /// One model's tick. Fails as the tick would fail, with its words and its exit code.
 pub fn one(monitor: &Monitor, target: &Target, manner: Manner) -> Result<()> {
-    check_mounted(monitor)?;
+    let models = Models::open(monitor)?;
     let lifted = lift::due_denials(Mode::Show);
-    let found = tick(monitor, target, manner);
+    let found = tick(&models, target, manner);
     if matches!(found, Ok(Found::AtRest)) {
         terminal::say(dry_run::nothing(&target.model));
     }
@@ -53,7 +54,7 @@ pub fn one(monitor: &Monitor, target: &Target, manner: Manner) -> Result<()> {
 /// That of every stanza; of a model at rest nothing is said. Each failure is reported, the others go on, and the gravest is the
 /// run's.
 pub fn all(monitor: &Monitor, registry: Option<PathBuf>, manner: Manner) -> Result<()> {
-    check_mounted(monitor)?;
+    let models = Models::open(monitor)?;
     let lifted = lift::due_denials(Mode::Show);
     let path = registry.unwrap_or_else(|| monitor.registry());
     let source = files::read(&path, REGISTRY_LIMIT)?;
@@ -62,7 +63,7 @@ pub fn all(monitor: &Monitor, registry: Option<PathBuf>, manner: Manner) -> Resu
     let context = Context { environment: &environment::variable, now: &now };
     let (mut at_rest, mut work, mut problems) = (0, 0, Vec::new());
     for step in Steps::new(&Source::new(&source), &context) {
-        match of_step(step, &path, monitor, manner) {
+        match of_step(step, &path, &models, manner) {
             None => {}
             Some(Ok(Found::AtRest)) => at_rest += 1,
             Some(Ok(Found::Work)) => work += 1,
@@ -79,7 +80,7 @@ pub fn all(monitor: &Monitor, registry: Option<PathBuf>, manner: Manner) -> Resu
 }
 
 /// What a line of the registry comes to; `None` of one that dispatches nothing.
-fn of_step(step: Step, registry: &Path, monitor: &Monitor, manner: Manner) -> Option<Result<Found>> {
+fn of_step(step: Step, registry: &Path, models: &Models, manner: Manner) -> Option<Result<Found>> {
     match step {
         Step::Log { .. } => None,
         // Those that follow from one that cannot be read are as many as the registry has.
@@ -88,7 +89,7 @@ fn of_step(step: Step, registry: &Path, monitor: &Monitor, manner: Manner) -> Op
         Step::Dispatch { line, model, prefix, so_name, .. } => {
             let place = |error: Error| error.context(format!("{}:{line}", registry.display()));
             let target = Target::parse(&model, &prefix, &so_name).map_err(place);
-            Some(target.and_then(|target| beside_others(tick(monitor, &target, manner), manner)))
+            Some(target.and_then(|target| beside_others(tick(models, &target, manner), manner)))
         }
     }
 }
@@ -104,11 +105,11 @@ fn beside_others(found: Result<Found>, manner: Manner) -> Result<Found> {
     }
 }
 
-fn tick(monitor: &Monitor, target: &Target, manner: Manner) -> Result<Found> {
-    let site = Site::new(monitor, &target.model);
-    if !site.has_work()? {
-        return check_registered(&site).map(|()| Found::AtRest);
+fn tick(models: &Models, target: &Target, manner: Manner) -> Result<Found> {
+    if models.is_at_rest(&target.model)? {
+        return Ok(Found::AtRest);
     }
+    let site = Site::new(models.monitor, &target.model);
     site.check_within()?;
     locks::check_free(&site.service.lock())?;
     if let Some(aside) = success::to_be_put_back(site.journal()?.map(|journal| journal.success), &site)? {

@@ -31,6 +31,7 @@ mod jobs;
 mod journal;
 mod marks;
 mod members;
+mod models;
 mod observe;
 mod policy;
 mod prune;
@@ -43,6 +44,7 @@ use apply::Say;
 use cli::{Cli, Extent, Manner, Request, Target};
 use decide::steer::{self, Operator, Steer};
 use decide::{Action, Plan, UpdateFacts, check, update};
+use models::Models;
 use observe::Site;
 
 const PROGRAM: &str = "dispatch";
@@ -60,20 +62,20 @@ fn run(cli: Cli) -> Result<()> {
     let monitor = Monitor { root: environment::monitor_root()? };
     match request {
         Request::Status(request) => {
-            check_mounted(&monitor)?;
+            Models::open(&monitor)?;
             status::run(&monitor, &request)
         }
         Request::History(model, shape) => history::show(&monitor, &model, shape),
         Request::Explain(model, member) => {
-            check_mounted(&monitor)?;
+            Models::open(&monitor)?;
             status::explain(&monitor, &model, &member)
         }
         Request::One(target, Extent::Said) => dry_run::one(&monitor, &target, manner),
         Request::All(registry, Extent::Said) => dry_run::all(&monitor, registry, manner),
         Request::One(target, Extent::Done) => {
-            check_mounted(&monitor)?;
+            let models = Models::open(&monitor)?;
             let lifted = lift::due_denials(Mode::Write);
-            let ticked = tick(&monitor, &target, manner, &mut apply::aloud).and(lifted);
+            let ticked = tick(&models, &target, manner, &mut apply::aloud).and(lifted);
             // dispatchserver.sh sends the output to its log, and cron throws standard error away.
             if let Err(error) = &ticked
                 && terminal::output_is_a_log_of_its_own()
@@ -93,26 +95,13 @@ fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// A tree that is not mounted must not look like "no models" (defect 24).
-fn check_mounted(monitor: &Monitor) -> Result<()> {
-    for dir in [monitor.uploads(), monitor.services()] {
-        if !files::is_directory(&dir) {
-            let dir = dir.display();
-            return Err(Error::failed(format!(
-                "{dir} is not a directory; mount it, or correct MONITOR_ROOT"
-            )));
-        }
-    }
-    Ok(())
-}
-
 /// One model's tick: fUpdateVersion, then fCheckVersion, as dispatch.sh runs them. The second runs even if the first
 /// failed; the first error is returned.
-fn tick(monitor: &Monitor, target: &Target, manner: Manner, say: Say) -> Result<()> {
-    let site = Site::new(monitor, &target.model);
-    if !site.has_work()? {
-        return check_registered(&site);
+fn tick(models: &Models, target: &Target, manner: Manner, say: Say) -> Result<()> {
+    if models.is_at_rest(&target.model)? {
+        return Ok(());
     }
+    let site = Site::new(models.monitor, &target.model);
     site.check_within()?;
     let _lock = Lock::take(&site.service.lock(), wait(manner))?;
     let dispatched = site.journal()?.map(|journal| journal.success);
@@ -126,19 +115,13 @@ fn tick(monitor: &Monitor, target: &Target, manner: Manner, say: Say) -> Result<
 
 /// An operator's command: under the model's lock, for which it waits a little, since a tick may hold it.
 fn steered(monitor: &Monitor, model: &ModelName, verb: Steer, why: String, manner: Manner) -> Result<()> {
-    check_mounted(monitor)?;
+    Models::open(monitor)?;
     let site = Site::new(monitor, model);
     check_registered(&site)?;
     site.check_within()?;
     let _lock = Lock::take(&site.service.lock(), manner.wait.or(OPERATOR_WAITS))?;
     let operator = Operator { by: environment::operator(), why };
     apply::by_command(steer::steer(&site.steering_facts()?, model, verb, &operator)?, &site)
-}
-
-/// Whether a model has nothing to be done. Fails where it is not registered.
-fn is_at_rest(monitor: &Monitor, target: &Target) -> Result<bool> {
-    let site = Site::new(monitor, &target.model);
-    Ok(!site.has_work()? && check_registered(&site).map(|()| true)?)
 }
 
 fn wait(manner: Manner) -> Wait {
@@ -189,11 +172,10 @@ fn not_rolled_back(error: &Error, problem: &Error) -> Error {
 }
 
 fn check_registered(site: &Site) -> Result<()> {
-    if files::is_directory(&site.service.dir) {
-        return Ok(());
-    }
+    if files::is_directory(&site.service.dir) { Ok(()) } else { Err(not_registered(site)) }
+}
+
+fn not_registered(site: &Site) -> Error {
     let (model, dir) = (site.model, site.service.dir.display());
-    Err(Error::failed(format!(
-        "{model}: {dir} is not there; run add_dispatch_docker, or comment its stanza out"
-    )))
+    Error::failed(format!("{model}: {dir} is not there; run add_dispatch_docker, or comment its stanza out"))
 }

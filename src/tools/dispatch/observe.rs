@@ -55,19 +55,6 @@ impl<'a> Site<'a> {
         Site { model, monitor, upload, service }
     }
 
-    /// Whether there is anything to do: an upload that is announced, an upgrade in flight, one that was broken off, or a
-    /// deletion to be finished.
-    pub fn has_work(&self) -> Result<bool> {
-        let is_there = |path: &Path| -> Result<bool> { Ok(files::facts(path)?.is_some()) };
-        Ok(is_there(&self.service.status())?
-            || is_there(&self.upload.success())?
-            || is_there(&self.upload.success_being_removed())?
-            // A look that finds nothing costs less than an attempt to open it.
-            || (is_there(&self.service.journal())?
-                && self.journal()?.is_some_and(|journal| journal.phase != Phase::Announced))
-            || is_there(&self.service.discarded())?)
-    }
-
     /// The versions whose deletion was interrupted.
     pub fn half_deleted(&self) -> Result<Vec<Version>> {
         versions::half_deleted(&self.service.versions())

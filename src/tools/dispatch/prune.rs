@@ -8,6 +8,7 @@ use crate::names::ModelName;
 use crate::retention::{Keep, would_be_deleted};
 use crate::tools::dispatch::cli::{Extent, Manner};
 use crate::tools::dispatch::decide::{Action, MemberList, retention};
+use crate::tools::dispatch::models::Models;
 use crate::tools::dispatch::observe::Site;
 use crate::tools::dispatch::{apply, rollback};
 
@@ -18,7 +19,7 @@ pub fn run(monitor: &Monitor, model: Option<&ModelName>, extent: Extent, manner:
         let pruned = prune(&rollback::known(monitor, model)?, extent, manner)?;
         return if pruned { Ok(()) } else { Err(no_limit(model)) };
     }
-    super::check_mounted(monitor)?;
+    Models::open(monitor)?;
     let mut problems = Vec::new();
     for model in configurations::models(monitor)? {
         let pruned = rollback::known(monitor, &model).and_then(|site| prune(&site, extent, manner));

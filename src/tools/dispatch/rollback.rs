@@ -16,6 +16,7 @@ use crate::tools::dispatch::cli::{Aim, Manner, Rollback, Target};
 use crate::tools::dispatch::decide::rollback::{self, RollbackFacts};
 use crate::tools::dispatch::decide::{Action, Configuration, Plan};
 use crate::tools::dispatch::journal::Phase;
+use crate::tools::dispatch::models::Models;
 use crate::tools::dispatch::observe::Site;
 use crate::tools::dispatch::{publish, success};
 use crate::version::Version;
@@ -94,7 +95,7 @@ pub fn unpin(monitor: &Monitor, model: &ModelName, manner: Manner) -> Result<()>
 
 /// The places of a model. Fails when this monitor has no such model.
 pub fn known<'a>(monitor: &'a Monitor, model: &'a ModelName) -> Result<Site<'a>> {
-    super::check_mounted(monitor)?;
+    Models::open(monitor)?;
     let site = Site::new(monitor, model);
     if !files::is_directory(&site.service.dir) {
         let dir = site.service.dir.display();
