@@ -274,13 +274,12 @@ impl<'a> Steps<'a> {
                 return Err(refusal);
             }
         };
-        match self.step(&command) {
-            Ok(step) => Ok(step.map_or(Read::Nothing, Read::Step)),
-            Err(refusal) => {
-                self.pass(command.offset);
-                Err(refusal)
-            }
+        let step = self.step(&command);
+        if step.is_err() {
+            self.pass(command.offset);
         }
+        self.commands.recycle(command);
+        Ok(step?.map_or(Read::Nothing, Read::Step))
     }
 
     /// Goes on behind the line of a command that cannot be read, and remembers what it opens and closes.

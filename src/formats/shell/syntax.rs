@@ -105,12 +105,22 @@ pub struct Commands<'a> {
     begun: usize,
     /// Whether any byte of the file is one of the two that [`Commands::word`] refuses.
     has_control: bool,
+    /// Memory for the next command, and for the parts of its words.
+    spare: Command<'a>,
+    spare_parts: Vec<Vec<Part<'a>>>,
 }
 
 impl<'a> Commands<'a> {
     /// Starts at the beginning of a file.
     pub fn new(source: &'a Source<'a>) -> Commands<'a> {
-        Commands { source, at: 0, begun: 0, has_control: first_control(source).is_some() }
+        Commands {
+            source,
+            at: 0,
+            begun: 0,
+            has_control: first_control(source).is_some(),
+            spare: Command::default(),
+            spare_parts: Vec::new(),
+        }
     }
 
     /// The next command; `None` at the end of the file. After a refusal the reader stands where it could not go on.
@@ -120,7 +130,7 @@ impl<'a> Commands<'a> {
         if self.at == self.source.len() {
             return Ok(None);
         }
-        let mut command = Command { offset: self.at, ..Command::default() };
+        let mut command = Command { offset: self.at, ..std::mem::take(&mut self.spare) };
         loop {
             self.skip_blanks();
             match self.peek() {
@@ -139,6 +149,17 @@ impl<'a> Commands<'a> {
             }
         }
         Ok(Some(command))
+    }
+
+    /// Takes back the memory of a command that is done with: a registry has five commands a stanza.
+    pub fn recycle(&mut self, command: Command<'a>) {
+        let Command { mut assignments, mut words, append_to, .. } = command;
+        let values = assignments.drain(..).map(|assignment| assignment.value);
+        for Word { mut parts, .. } in words.drain(..).chain(values).chain(append_to) {
+            parts.clear();
+            self.spare_parts.push(parts);
+        }
+        self.spare = Command { assignments, words, ..Command::default() };
     }
 
     /// Whether nothing is left to be read.
@@ -283,7 +304,7 @@ impl<'a> Commands<'a> {
 
     fn word(&mut self) -> Result<Word<'a>, Refusal> {
         let start = self.at;
-        let mut words = Words::new(self.source, start);
+        let mut words = Words::new(self.source, start, self.spare_parts.pop().unwrap_or_default());
         let read = words.word();
         self.at = words.offset();
         let word = Word { parts: read?, span: start..self.at };

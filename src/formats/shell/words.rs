@@ -46,9 +46,6 @@ pub struct Words<'a> {
     depth: usize,
 }
 
-/// As many parts as most words have at most.
-const USUAL: usize = 4;
-
 /// More levels of `${name:-${name:-...}}` than anybody writes, and few enough for every stack.
 const DEEPEST: usize = 16;
 
@@ -86,8 +83,9 @@ enum Quotes {
 }
 
 impl<'a> Words<'a> {
-    pub(super) fn new(source: &'a Source<'a>, at: usize) -> Words<'a> {
-        Words { source, at, end: source.len(), parts: Vec::with_capacity(USUAL), depth: 0 }
+    /// The parts go into `parts`, which is empty.
+    pub(super) fn new(source: &'a Source<'a>, at: usize, parts: Vec<Part<'a>>) -> Words<'a> {
+        Words { source, at, end: source.len(), parts, depth: 0 }
     }
 
     pub(super) fn offset(&self) -> usize {
@@ -414,7 +412,8 @@ fn date_format<'a>(source: &'a Source<'a>, command: Range<usize>) -> Option<Opti
         return Some(None);
     }
     // As deep as allowed: within it, no expansion is read.
-    let mut words = Words { end: command.end, depth: DEEPEST, ..Words::new(source, command.start) };
+    let mut words =
+        Words { end: command.end, depth: DEEPEST, ..Words::new(source, command.start, Vec::new()) };
     let mut next = || {
         words.at += blanks(words.rest());
         let mut parts = words.word().ok()?;
