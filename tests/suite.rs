@@ -51,6 +51,7 @@ mod scripts;
 mod service_conf_check;
 mod shells;
 mod spread;
+mod start;
 mod status;
 mod steering;
 mod thrift_peer;
