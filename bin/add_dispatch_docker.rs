@@ -1,5 +1,4 @@
 //! `add_dispatch_docker`: see `model_rollout::tools::add_dispatch_docker`.
+#![cfg_attr(target_env = "gnu", no_main)]
 
-fn main() -> std::process::ExitCode {
-    model_rollout::tools::add_dispatch_docker::main()
-}
+model_rollout::main!(add_dispatch_docker);

@@ -1,5 +1,4 @@
 //! `autoupdate-toggle`: see `model_rollout::tools::autoupdate_toggle`.
+#![cfg_attr(target_env = "gnu", no_main)]
 
-fn main() -> std::process::ExitCode {
-    model_rollout::tools::autoupdate_toggle::main()
-}
+model_rollout::main!(autoupdate_toggle);

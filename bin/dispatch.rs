@@ -1,5 +1,4 @@
 //! `dispatch`: see `model_rollout::tools::dispatch`.
+#![cfg_attr(target_env = "gnu", no_main)]
 
-fn main() -> std::process::ExitCode {
-    model_rollout::tools::dispatch::main()
-}
+model_rollout::main!(dispatch);

@@ -1,5 +1,4 @@
 //! `dockerrun`: see `model_rollout::tools::dockerrun`.
+#![cfg_attr(target_env = "gnu", no_main)]
 
-fn main() -> std::process::ExitCode {
-    model_rollout::tools::dockerrun::main()
-}
+model_rollout::main!(dockerrun);

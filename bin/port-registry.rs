@@ -1,5 +1,4 @@
 //! `port-registry`: see `model_rollout::tools::port_registry`.
+#![cfg_attr(target_env = "gnu", no_main)]
 
-fn main() -> std::process::ExitCode {
-    model_rollout::tools::port_registry::main()
-}
+model_rollout::main!(port_registry);

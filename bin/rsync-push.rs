@@ -1,5 +1,4 @@
 //! `rsync-push`: see `model_rollout::tools::rsync_push`.
+#![cfg_attr(target_env = "gnu", no_main)]
 
-fn main() -> std::process::ExitCode {
-    model_rollout::tools::rsync_push::main()
-}
+model_rollout::main!(rsync_push);

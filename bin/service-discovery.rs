@@ -1,5 +1,4 @@
 //! `service-discovery`: see `model_rollout::tools::service_discovery`.
+#![cfg_attr(target_env = "gnu", no_main)]
 
-fn main() -> std::process::ExitCode {
-    model_rollout::tools::service_discovery::main()
-}
+model_rollout::main!(service_discovery);

@@ -1,5 +1,4 @@
 //! `service_polling`: see `model_rollout::tools::service_polling`.
+#![cfg_attr(target_env = "gnu", no_main)]
 
-fn main() -> std::process::ExitCode {
-    model_rollout::tools::service_polling::main()
-}
+model_rollout::main!(service_polling);

@@ -317,15 +317,17 @@ fn die_with_us(command: &mut Command) {
     }
 }
 
-/// Takes a write beyond the user's limit of file sizes (`ulimit -f`) for an error like others, to be reported, and not for the
-/// end of this process.
+/// Takes a write beyond the user's limit of file sizes (`ulimit -f`), or to a pipe that nobody reads, for an error like others, to be
+/// reported, and not for the end of this process.
 #[allow(unsafe_code)]
-pub fn report_size_limit() {
-    // SAFETY: no handler is installed that could run.
-    let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
+pub fn report_failed_writes() {
+    for ignored in [Signal::SIGXFSZ, Signal::SIGPIPE] {
+        // SAFETY: no handler is installed that could run.
+        let _ = unsafe { signal(ignored, SigHandler::SigIgn) };
+    }
 }
 
-/// Gives a program back what [`report_size_limit`] changed.
+/// Gives a program back what [`report_failed_writes`] changed; for pipes the standard library does it.
 #[allow(unsafe_code)]
 fn with_default_size_limit(command: &mut Command) {
     // SAFETY: the call takes integers, allocates nothing and locks nothing, as is needed between fork and exec.

@@ -2,12 +2,35 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
-use std::os::fd::AsFd;
-use std::process::ExitCode;
+use std::os::fd::{AsFd, IntoRawFd};
+
+use nix::fcntl::{OFlag, open};
+use nix::libc;
+use nix::sys::stat::Mode;
 
 use crate::diff::{self, Kind, Line};
-use crate::error::{Exit, one_line};
+use crate::error::one_line;
 use crate::machine::clock;
+
+/// Opens /dev/null in place of each standard stream that is closed: otherwise the next file that is opened would become one of them, and what is
+/// printed would be written into it. Ends the process where that cannot be done.
+#[allow(unsafe_code)]
+pub fn open_closed_streams() {
+    for stream in 0..=2 {
+        // SAFETY: the call takes two integers and changes nothing.
+        let is_closed = unsafe { libc::fcntl(stream, libc::F_GETFD) } == -1;
+        // Not to be closed in started programs. The lowest number that is free is taken, and that is this one.
+        let opened = || open("/dev/null", OFlag::O_RDWR, Mode::empty()).map(IntoRawFd::into_raw_fd);
+        if is_closed && opened() != Ok(stream) {
+            std::process::abort();
+        }
+    }
+}
+
+/// Writes out what was printed to standard output and does not end a line.
+pub fn flush() {
+    let _ = std::io::stdout().flush();
+}
 
 /// Prints a line to standard output. A reader that has gone away is not an error.
 pub fn say(line: impl Display) {
@@ -86,7 +109,7 @@ pub fn output_is_a_log_of_its_own() -> bool {
 /// The device and the inode of the file that a stream goes to; `None` where it is no file.
 fn file_of(stream: &impl AsFd) -> Option<(u64, u64)> {
     let facts = nix::sys::stat::fstat(stream.as_fd()).ok()?;
-    let is_file = facts.st_mode & nix::libc::S_IFMT == nix::libc::S_IFREG;
+    let is_file = facts.st_mode & libc::S_IFMT == libc::S_IFREG;
     is_file.then_some((facts.st_dev, facts.st_ino))
 }
 
@@ -95,9 +118,4 @@ pub fn start_diagnostics() {
     if std::env::var_os("RUST_LOG").is_some() {
         env_logger::init();
     }
-}
-
-/// The exit code of a run that ended with the given failure, if any.
-pub fn exit_code(failure: Option<Exit>) -> ExitCode {
-    failure.map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit.code()))
 }

@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
@@ -30,11 +29,35 @@ pub mod rsyncd_files;
 pub mod service_discovery;
 pub mod service_polling;
 
+/// The `main` of a binary, by its tool's name.
+///
+/// Where the GNU C library starts the program, it is called by that, and what Rust's standard library does before a `main` is left out: it reads
+/// the process's memory map and makes a stack for signals, so that a stack that overflows is named before the process dies of it, and
+/// that is a tenth of a start (docs/benchmarks.md). What else it does there, `start` does. Elsewhere the arguments would not be known.
+#[macro_export]
+macro_rules! main {
+    ($tool:ident) => {
+        #[cfg(not(target_env = "gnu"))]
+        fn main() -> std::process::ExitCode {
+            $crate::tools::$tool::main().into()
+        }
+
+        // SAFETY: this is the program's only `main`, and C's `int main(void)` is a way to write it.
+        #[cfg(target_env = "gnu")]
+        #[allow(unsafe_code)]
+        #[unsafe(no_mangle)]
+        extern "C" fn main() -> std::ffi::c_int {
+            $crate::tools::$tool::main().into()
+        }
+    };
+}
+
 /// The outer shell of every binary: reads the arguments, runs the tool, prints its error as one line on standard error,
-/// and picks the exit code (contract section 4).
-fn start<Cli: Parser>(program: &str, run: impl FnOnce(Cli) -> Result<()>) -> ExitCode {
+/// and returns the exit code (contract section 4).
+fn start<Cli: Parser>(program: &str, run: impl FnOnce(Cli) -> Result<()>) -> u8 {
+    terminal::open_closed_streams();
+    processes::report_failed_writes();
     terminal::start_diagnostics();
-    processes::report_size_limit();
     let failure = match parse::<Cli>(program, std::env::args_os()) {
         Parsed::Request(cli) => run(cli).err(),
         Parsed::Help(text) => {
@@ -46,7 +69,8 @@ fn start<Cli: Parser>(program: &str, run: impl FnOnce(Cli) -> Result<()>) -> Exi
     if let Some(error) = &failure {
         terminal::complain(program, error);
     }
-    terminal::exit_code(failure.map(|error| error.exit))
+    terminal::flush();
+    failure.map_or(0, |error| error.exit.code())
 }
 
 /// A finding and the file that it is about.

@@ -14,7 +14,6 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::error::{Error, Result, one_line};
@@ -42,8 +41,8 @@ const REGISTRY_LIMIT: u64 = 64 << 20;
 /// How long another edit is waited for without --wait: it takes milliseconds.
 const LOCK_WAIT: Wait = Wait::AtMost(Duration::from_secs(10));
 
-/// Runs `add_dispatch_docker` with the process's arguments.
-pub fn main() -> ExitCode {
+/// Runs `add_dispatch_docker` with the process's arguments, and returns its exit code.
+pub fn main() -> u8 {
     super::start(PROGRAM, run)
 }
 

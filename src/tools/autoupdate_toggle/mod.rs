@@ -17,7 +17,6 @@
 //! bad input file, 75 another run edits the file.
 
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
@@ -46,8 +45,8 @@ const PROGRAM: &str = "autoupdate-toggle";
 /// How long another run is waited for without --wait: an edit takes milliseconds.
 const LOCK_WAIT: Wait = Wait::AtMost(Duration::from_secs(2));
 
-/// Runs `autoupdate-toggle` with the process's arguments.
-pub fn main() -> ExitCode {
+/// Runs `autoupdate-toggle` with the process's arguments, and returns its exit code.
+pub fn main() -> u8 {
     super::start(PROGRAM, run)
 }
 

@@ -7,7 +7,6 @@
 //! what they write down beside it holds the next ticks. `--status`, `--explain` and `--dry-run` only read. Exit codes: 0 done or nothing to do, 1 failed, 2 wrong
 //! usage or bad input file, 75 another run holds the lock.
 
-use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -52,8 +51,8 @@ const PROGRAM: &str = "dispatch";
 /// How long an operator's command waits for a tick to end, without --wait.
 const OPERATOR_WAITS: Wait = Wait::AtMost(Duration::from_secs(10));
 
-/// Runs `dispatch` with the process's arguments.
-pub fn main() -> ExitCode {
+/// Runs `dispatch` with the process's arguments, and returns its exit code.
+pub fn main() -> u8 {
     super::start(PROGRAM, run)
 }
 

@@ -9,8 +9,6 @@
 //! Exit codes: 0 started and answering (checked: image, container and service are there), 1 failed, 2 wrong usage or a
 //! settings file that cannot be read.
 
-use std::process::ExitCode;
-
 use crate::error::{Result, one_line};
 use crate::layout::ContainerHost;
 use crate::machine::{environment, terminal};
@@ -27,8 +25,8 @@ use command::Settings;
 
 const PROGRAM: &str = "dockerrun";
 
-/// Runs `dockerrun` with the process's arguments.
-pub fn main() -> ExitCode {
+/// Runs `dockerrun` with the process's arguments, and returns its exit code.
+pub fn main() -> u8 {
     super::start(PROGRAM, run)
 }
 

@@ -10,7 +10,6 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::error::{Error, Result, one_line};
@@ -34,8 +33,8 @@ const PROGRAM: &str = "port-registry";
 /// How long another run is waited for without --wait: an edit takes milliseconds.
 const LOCK_WAIT: Wait = Wait::AtMost(Duration::from_secs(2));
 
-/// Runs `port-registry` with the process's arguments.
-pub fn main() -> ExitCode {
+/// Runs `port-registry` with the process's arguments, and returns its exit code.
+pub fn main() -> u8 {
     super::start(PROGRAM, run)
 }
 

@@ -4,8 +4,6 @@
 //! online/success, online/.manifest and a lock; sends lib/, data/, the manifest, env.sh (as `.env.sh`) and last `success`. Exit codes: 0
 //! pushed, 1 failed or another first argument than `update`, 2 wrong usage or bad input file, 75 another push runs here.
 
-use std::process::ExitCode;
-
 use crate::error::Result;
 use crate::layout::Deploy;
 use crate::machine::locks::{Lock, Wait};
@@ -20,8 +18,8 @@ use cli::Cli;
 
 const PROGRAM: &str = "rsync-push";
 
-/// Runs `rsync-push` with the process's arguments.
-pub fn main() -> ExitCode {
+/// Runs `rsync-push` with the process's arguments, and returns its exit code.
+pub fn main() -> u8 {
     super::start(PROGRAM, run)
 }
 

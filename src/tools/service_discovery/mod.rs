@@ -3,8 +3,6 @@
 //! Reads an env.sh, or on the monitor the member list of a model and its service.conf; writes no file. Exit codes: 0
 //! registered or shown, 1 failed or the members differ from what is registered, 2 wrong usage or bad input file.
 
-use std::process::ExitCode;
-
 use crate::error::Result;
 use crate::formats::discovery_answer::Instance;
 use crate::formats::shell::Context;
@@ -22,8 +20,8 @@ use settings::{Call, Plan};
 
 const PROGRAM: &str = "service-discovery";
 
-/// Runs `service-discovery` with the process's arguments.
-pub fn main() -> ExitCode {
+/// Runs `service-discovery` with the process's arguments, and returns its exit code.
+pub fn main() -> u8 {
     super::start(PROGRAM, run)
 }
 

@@ -5,8 +5,6 @@
 //! until it accepts connections on its port and reports the version. A service that does not come up gets the service.conf
 //! before back. Exit codes: 0 done or nothing to do, 1 failed, 2 bad input file, 75 another poll is at work.
 
-use std::process::ExitCode;
-
 use crate::error::Result;
 use crate::formats::member_state::Word;
 use crate::layout::Member;
@@ -26,8 +24,8 @@ use observe::{Announced, Settings};
 
 const PROGRAM: &str = "service_polling";
 
-/// Runs `service_polling` with the process's arguments.
-pub fn main() -> ExitCode {
+/// Runs `service_polling` with the process's arguments, and returns its exit code.
+pub fn main() -> u8 {
     super::start(PROGRAM, run)
 }
 
