@@ -1,13 +1,13 @@
 //! What identifies a file's content, and what a manifest says of a file.
 
-use std::fmt;
+use crate::by_path::ByPath;
 
 /// The BLAKE3 digest of a file's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// Reads 64 lower-case hexadecimal digits, as they are shown.
+    /// Reads 64 lower-case hexadecimal digits.
     pub fn parse(text: &[u8]) -> Option<Digest> {
         let digit = |byte: u8| match byte {
             b'0'..=b'9' => Some(byte - b'0'),
@@ -23,11 +23,15 @@ impl Digest {
         }
         Some(Digest(bytes))
     }
-}
 
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    /// The digits, as [`Digest::parse`] reads them.
+    pub fn hexadecimal(&self) -> [u8; 64] {
+        let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        text
     }
 }
 
@@ -42,14 +46,24 @@ pub struct FileFacts {
     pub size: u64,
 }
 
+impl FileFacts {
+    /// Whether a file has the bytes of another.
+    pub fn same_bytes(&self, other: &FileFacts) -> bool {
+        (self.digest, self.size) == (other.digest, other.size)
+    }
+}
+
+/// Regular files by their paths from the root of their tree.
+pub type Files = ByPath<FileFacts>;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_is_read_back_as_shown_and_nothing_else_is_one() {
+    fn a_digest_is_read_back_as_written_and_nothing_else_is_one() {
         let digest = Digest(std::array::from_fn(|n| (n * 37) as u8));
-        assert_eq!(Digest::parse(digest.to_string().as_bytes()), Some(digest));
+        assert_eq!(Digest::parse(&digest.hexadecimal()), Some(digest));
         for bad in ["", "00", &"0".repeat(63), &"0".repeat(65), &"G".repeat(64), &"A".repeat(64)] {
             assert_eq!(Digest::parse(bad.as_bytes()), None, "{bad}");
         }

@@ -3,7 +3,7 @@
 //! How to find your way:
 //!
 //! - The words of the trade, each validated once: [`names`], [`ip_range`], [`version`], [`time`], [`identity`], [`digest`],
-//!   [`diff`], [`process`], [`daemon_answer`]; which versions are kept: [`retention`]; where every file lies: [`layout`]; what a person
+//!   [`diff`], [`process`], [`daemon_answer`], [`by_path`]; which versions are kept: [`retention`]; where every file lies: [`layout`]; what a person
 //!   reads when something is wrong: [`error`].
 //! - [`formats`]: the files of the system as documents. Bytes in, bytes out; no I/O.
 //! - [`machine`]: the only door to the outside: files, locks, processes, clock, network, terminal, rsync.
@@ -11,6 +11,7 @@
 //!
 //! Imports run one way: `bin -> lib -> tools -> {formats, machine, words}`. docs/architecture.md says why.
 
+pub mod by_path;
 pub mod daemon_answer;
 pub mod diff;
 pub mod digest;

@@ -209,14 +209,14 @@ fn what_was_damaged_on_a_member_is_fetched_again() {
 
 /// An upload as `rsync-push` leaves it.
 fn upload(world: &World, version: &str, files: &Files) {
-    let mut named = model_rollout::machine::trees::Files::new();
+    let mut named = model_rollout::digest::Files::default();
     for (path, (content, mode)) in files {
         world.write_with_mode(world.upload(path), content, *mode);
     }
-    for part in ["lib", "data"] {
+    for part in ["data", "lib"] {
         let dir = world.upload(part);
-        for (path, facts) in trees::digest(&dir, &trees::survey(&dir).unwrap()).unwrap() {
-            named.insert([part.as_bytes(), b"/", path.as_slice()].concat(), facts);
+        for (path, facts) in trees::digest(&dir, &trees::survey(&dir).unwrap()).unwrap().iter() {
+            named.insert(&[part.as_bytes(), b"/", path].concat(), *facts);
         }
     }
     let manifest = Manifest { version: Version::parse(version.as_bytes()).unwrap(), files: named };

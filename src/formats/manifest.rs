@@ -9,14 +9,19 @@
 //! end 1
 //! ```
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::io::{self, Write};
 
-use crate::digest::{Digest, FileFacts};
+use crate::by_path::ByPath;
+use crate::digest::{Digest, FileFacts, Files};
 use crate::formats::Refusal;
 use crate::version::Version;
 
 /// What a manifest begins with.
 const TITLE: &[u8] = b"model-rollout manifest 1 ";
+
+/// No line of a file has fewer bytes.
+const SHORTEST_LINE: usize = 70;
 
 /// A manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +29,7 @@ pub struct Manifest {
     /// The version that it is about.
     pub version: Version,
     /// Every regular file, by its path from the version's directory.
-    pub files: BTreeMap<Vec<u8>, FileFacts>,
+    pub files: Files,
 }
 
 /// How a tree differs from a manifest.
@@ -58,7 +63,7 @@ impl Manifest {
         let title = lines.next()?;
         let version = title.strip_prefix(TITLE).and_then(|text| Version::of_directory(text).ok());
         let Some(version) = version else { return lines.refused("this is not the first line of a manifest") };
-        let mut files: BTreeMap<Vec<u8>, FileFacts> = BTreeMap::new();
+        let mut files = ByPath::with_capacity(source.len() / SHORTEST_LINE);
         loop {
             let line = lines.next()?;
             if let Some(count) = line.strip_prefix(b"end ") {
@@ -73,10 +78,10 @@ impl Manifest {
             if !is_below(&path) {
                 return lines.refused("this path leaves the version's directory");
             }
-            if files.last_key_value().is_some_and(|(before, _)| *before >= path) {
+            if files.last_path().is_some_and(|before| before >= &*path) {
                 return lines.refused("the paths are not in order");
             }
-            files.insert(path, facts);
+            files.insert(&path, facts);
         }
         if lines.next < source.len() {
             lines.offset = lines.next;
@@ -87,31 +92,38 @@ impl Manifest {
 
     /// The manifest's bytes.
     pub fn render(&self) -> Vec<u8> {
-        let mut out = [TITLE, self.version.as_str().as_bytes(), b"\n"].concat();
-        for (path, FileFacts { digest, mode, size }) in &self.files {
-            out.extend_from_slice(format!("{digest} {mode:o} {size} ").as_bytes());
-            out.extend(escaped(path));
-            out.push(b'\n');
-        }
-        out.extend_from_slice(format!("end {}\n", self.files.len()).as_bytes());
+        let mut out = Vec::new();
+        // Nothing that is written to memory fails.
+        let _ = self.write_to(&mut out);
         out
+    }
+
+    /// Writes the manifest's bytes. Fails as `out` fails.
+    pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(TITLE)?;
+        writeln!(out, "{}", self.version)?;
+        for (path, FileFacts { digest, mode, size }) in self.files.iter() {
+            out.write_all(&digest.hexadecimal())?;
+            write!(out, " {mode:o} {size} ")?;
+            out.write_all(&escaped(path))?;
+            out.write_all(b"\n")?;
+        }
+        writeln!(out, "end {}", self.files.len())
     }
 
     /// The first way in which files differ from this manifest. An upload may hold more than its manifest names, since
     /// nothing is deleted on the monitor (contract section 3); a published version may not.
-    pub fn first_mismatch(&self, files: &BTreeMap<Vec<u8>, FileFacts>, more: More) -> Option<Mismatch> {
+    pub fn first_mismatch(&self, files: &Files, more: More) -> Option<Mismatch> {
         let of_manifest = self.files.iter().find_map(|(path, expected)| match files.get(path) {
-            None => Some(Mismatch::Missing(path.clone())),
-            Some(found) if (found.digest, found.size) != (expected.digest, expected.size) => {
-                Some(Mismatch::Changed(path.clone()))
-            }
+            None => Some(Mismatch::Missing(path.to_vec())),
+            Some(found) if !found.same_bytes(expected) => Some(Mismatch::Changed(path.to_vec())),
             Some(_) => None,
         });
         let extra = || match more {
             More::Allowed => None,
-            More::Refused => files.keys().find(|path| !self.files.contains_key(*path)),
+            More::Refused => files.iter().find(|(path, _)| self.files.get(path).is_none()),
         };
-        of_manifest.or_else(|| extra().map(|path| Mismatch::Extra(path.clone())))
+        of_manifest.or_else(|| extra().map(|(path, _)| Mismatch::Extra(path.to_vec())))
     }
 }
 
@@ -149,7 +161,7 @@ impl<'a> Lines<'a> {
 }
 
 /// `DIGEST MODE SIZE PATH`
-fn file_line(line: &[u8]) -> Option<(Vec<u8>, FileFacts)> {
+fn file_line(line: &[u8]) -> Option<(Cow<'_, [u8]>, FileFacts)> {
     let mut words = line.splitn(4, |b| *b == b' ');
     let (digest, mode, size, path) = (words.next()?, words.next()?, words.next()?, words.next()?);
     let text = |bytes| std::str::from_utf8(bytes).ok();
@@ -164,7 +176,10 @@ fn is_below(path: &[u8]) -> bool {
 }
 
 /// A newline would end the line: it is written `\n`, and a backslash `\\`.
-fn escaped(path: &[u8]) -> Vec<u8> {
+fn escaped(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.iter().any(|byte| matches!(byte, b'\n' | b'\\')) {
+        return Cow::Borrowed(path);
+    }
     let mut out = Vec::with_capacity(path.len());
     for byte in path {
         match byte {
@@ -173,10 +188,13 @@ fn escaped(path: &[u8]) -> Vec<u8> {
             other => out.push(*other),
         }
     }
-    out
+    Cow::Owned(out)
 }
 
-fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
+fn unescaped(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if !text.contains(&b'\\') {
+        return Some(Cow::Borrowed(text));
+    }
     let mut path = Vec::with_capacity(text.len());
     let mut bytes = text.iter();
     while let Some(byte) = bytes.next() {
@@ -189,7 +207,7 @@ fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
             other => *other,
         });
     }
-    Some(path)
+    Some(Cow::Owned(path))
 }
 
 #[cfg(test)]
@@ -201,7 +219,7 @@ mod tests {
     }
 
     fn manifest(paths: &[&str]) -> Manifest {
-        let files = paths.iter().zip(1..).map(|(path, n)| (path.as_bytes().to_vec(), facts(n))).collect();
+        let files = paths.iter().zip(1..).map(|(path, n)| (path, facts(n))).collect();
         Manifest { version: Version::parse(b"20180413192258").unwrap(), files }
     }
 
@@ -238,7 +256,7 @@ mod tests {
         let missing = Mismatch::Missing(b"lib/m.so".to_vec());
         assert_eq!(expected.first_mismatch(&found(&["data/a"]), More::Allowed), Some(missing));
         let mut changed = found(&["data/a", "lib/m.so"]);
-        changed.insert(b"data/a".to_vec(), facts(9));
+        changed.insert(b"data/a", facts(9));
         let mismatch = expected.first_mismatch(&changed, More::Allowed);
         assert_eq!(mismatch, Some(Mismatch::Changed(b"data/a".to_vec())));
         let more = found(&["data/a", "lib/m.so", "lib/old.so"]);

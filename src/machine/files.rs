@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -208,17 +208,25 @@ pub fn create_new_directory(path: &Path) -> Result<()> {
 /// temporary file in the same directory, fsync, rename, fsync of the directory. Mode (but for set-id bits) and owner are kept; a new file
 /// gets the mode that the umask leaves of 0666. A symbolic link becomes a file, as with `sed -i`.
 pub fn replace_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace(path, bytes, None)
+    replace(path, &|out| out.write_all(bytes), None)
 }
 
 /// Like [`replace_atomically`], but with a mode of its own, whatever the umask: nobody sees it with another one.
 pub fn replace_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    replace(path, bytes, Some(mode))
+    write_with_mode(path, mode, &|out| out.write_all(bytes))
 }
 
-fn replace(path: &Path, bytes: &[u8], mode: Option<u32>) -> Result<()> {
+/// Like [`replace_with_mode`], for what need not be in memory as a whole.
+pub fn write_with_mode(path: &Path, mode: u32, content: Content) -> Result<()> {
+    replace(path, content, Some(mode))
+}
+
+/// Writes what a file is to hold.
+pub type Content<'a> = &'a dyn Fn(&mut dyn Write) -> std::io::Result<()>;
+
+fn replace(path: &Path, content: Content, mode: Option<u32>) -> Result<()> {
     let temporary = beside(path, ".new");
-    let written = write_like(&temporary, path, bytes, mode)
+    let written = write_like(&temporary, path, content, mode)
         .and_then(|()| fs::rename(&temporary, path).map_err(|e| Error::io("replace", path, &e)));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
@@ -237,7 +245,8 @@ pub fn followed(path: &Path) -> PathBuf {
 /// Returns `false`, changing nothing, when the path exists already.
 pub fn create_exclusively(path: &Path, bytes: &[u8]) -> Result<bool> {
     let temporary = beside(path, ".new");
-    let linked = write_like(&temporary, path, bytes, None).map(|()| fs::hard_link(&temporary, path));
+    let linked = write_like(&temporary, path, &|out| out.write_all(bytes), None)
+        .map(|()| fs::hard_link(&temporary, path));
     let removed = remove_if_exists(&temporary);
     match linked? {
         Ok(()) => removed.and_then(|()| sync_directory_of(path)).map(|()| true),
@@ -285,11 +294,11 @@ pub(super) fn open_without_following(path: &Path) -> std::io::Result<File> {
 }
 
 /// Writes and syncs a new file that has the owner of `model`, if that exists, and its mode, or one of its own.
-fn write_like(path: &Path, model: &Path, bytes: &[u8], mode: Option<u32>) -> Result<()> {
+fn write_like(path: &Path, model: &Path, content: Content, mode: Option<u32>) -> Result<()> {
     let failed = |e: std::io::Error| Error::io("write", path, &e);
     // What an earlier run left behind when it died.
     remove_if_exists(path)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o666).open(path).map_err(failed)?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o666).open(path).map_err(failed)?;
     let original = match fs::metadata(model) {
         Ok(original) => Some(original),
         Err(e) if e.kind() == ErrorKind::NotFound => None,
@@ -307,7 +316,8 @@ fn write_like(path: &Path, model: &Path, bytes: &[u8], mode: Option<u32>) -> Res
     if let Some(mode) = mode {
         file.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)?;
     }
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+    let mut out = BufWriter::with_capacity(1 << 16, &file);
+    content(&mut out).and_then(|()| out.flush()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
 /// A log file that lines are appended to.

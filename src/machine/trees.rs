@@ -1,20 +1,21 @@
 //! Directory trees: listing, comparing and copying them as `cp -r DIR/*` does.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use crate::digest::{Digest, FileFacts};
+use crate::by_path::ByPath;
+use crate::digest::{Digest, FileFacts, Files};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::machine::files::{self, Kind};
+use crate::machine::root::{self, Root};
 
 /// How much is read at once, bytes.
 const CHUNK: usize = 1 << 17;
@@ -22,14 +23,12 @@ const CHUNK: usize = 1 << 17;
 /// After so many bytes of a copy the kernel is told to begin to write them to the disk, so that little is left when all of it has to be there.
 const WRITTEN_AHEAD: u64 = 8 << 20;
 
-/// Regular files by their path from the root of their tree.
-pub type Files = BTreeMap<Vec<u8>, FileFacts>;
+/// What a tree holds, by the paths from its root.
+pub type Survey = ByPath<Entry>;
 
-/// One path of a tree.
+/// What is at one path of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Relative to the tree's root.
-    pub path: PathBuf,
     /// What it is.
     pub kind: Kind,
     /// Permission bits, 0 to 0o7777.
@@ -39,75 +38,132 @@ pub struct Entry {
     /// Last change of the inode, nanoseconds since 1970: also moves when only the mode changed.
     pub changed_ns: i128,
     /// Where a symbolic link points.
-    pub target: Option<PathBuf>,
+    pub target: Option<Box<Path>>,
 }
 
-/// Lists a tree in the order of its bytes: the top-level names that do not begin with a dot, as the glob `*` takes
-/// them, and everything below those.
-pub fn survey(root: &Path) -> Result<Vec<Entry>> {
-    let mut names = files::names_in(root)?;
-    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
-    survey_names(root, &names)
+/// Lists a tree: the top-level names that do not begin with a dot, as the glob `*` takes them, and everything below those.
+pub fn survey(root: &Path) -> Result<Survey> {
+    let mut found = Survey::default();
+    walk(root, &mut |path, entry| found.insert(path, entry))?;
+    Ok(found)
 }
 
 /// Lists some names of a tree, and everything below those.
-pub fn survey_names(root: &Path, names: &[OsString]) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
+pub fn survey_names(root: &Path, names: &[OsString]) -> Result<Survey> {
+    let root = Root::open(root)?;
+    let mut stops = Vec::new();
     for name in names {
-        survey_below(root, PathBuf::from(name), &mut entries)?;
+        let entry = entry_of(&root, name.as_bytes())?;
+        add_stops(&mut stops, name.as_bytes(), entry.kind == Kind::Directory);
     }
-    Ok(entries)
+    stops.sort_unstable();
+    let mut found = Survey::default();
+    walk_through(&root, &mut Vec::new(), stops, &mut |path, entry| found.insert(path, entry))?;
+    Ok(found)
 }
 
-fn survey_below(root: &Path, path: PathBuf, entries: &mut Vec<Entry>) -> Result<()> {
-    let full = root.join(&path);
-    let metadata = fs::symlink_metadata(&full).map_err(|e| Error::io("look at", &full, &e))?;
-    let kind = files::kind_of(metadata.file_type());
-    let target = match kind {
-        Kind::Link => Some(fs::read_link(&full).map_err(|e| Error::io("read the link", &full, &e))?),
-        _ => None,
-    };
-    let mut identity = files::identity_of(&metadata);
-    if kind == Kind::Directory {
-        // A directory's size says nothing about its content.
-        identity.size = 0;
-    }
-    entries.push(Entry {
-        path: path.clone(),
-        kind,
-        mode: metadata.mode() & 0o7777,
-        identity,
-        changed_ns: i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec()),
-        target,
-    });
-    if kind == Kind::Directory {
-        for name in files::names_in(&full)? {
-            survey_below(root, path.join(name), entries)?;
+/// Whether a tree holds what it held when it was surveyed; one path may be gone.
+pub fn is_unchanged(root: &Path, surveyed: &Survey, may_be_gone: &[u8]) -> Result<bool> {
+    let mut expected = surveyed.iter().peekable();
+    let mut is_unchanged = true;
+    walk(root, &mut |path, entry| {
+        if path != may_be_gone {
+            expected.next_if(|(path, _)| *path == may_be_gone);
         }
+        is_unchanged &= expected.next() == Some((path, &entry));
+    })?;
+    expected.next_if(|(path, _)| *path == may_be_gone);
+    Ok(is_unchanged && expected.next().is_none())
+}
+
+/// Shows what [`survey`] lists, in the order of the paths' bytes.
+fn walk(root: &Path, show: &mut dyn FnMut(&[u8], Entry)) -> Result<()> {
+    let mut stops = stops_in(root)?;
+    stops.retain(|name| !name.starts_with(b"."));
+    walk_through(&Root::open(root)?, &mut Vec::new(), stops, show)
+}
+
+fn walk_through(
+    root: &Root,
+    path: &mut Vec<u8>,
+    stops: Vec<Vec<u8>>,
+    show: &mut dyn FnMut(&[u8], Entry),
+) -> Result<()> {
+    let length = path.len();
+    for stop in stops {
+        path.extend_from_slice(&stop);
+        if stop.ends_with(b"/") {
+            walk_through(root, path, stops_in(&root.path_of(path))?, show)?;
+        } else {
+            show(path, entry_of(root, path)?);
+        }
+        path.truncate(length);
     }
     Ok(())
 }
 
+/// Where a walk through a directory stops: at each name, and at `NAME/` for what is below a directory, so that all paths come in
+/// the order of their bytes. `a` stands before `a-b`, and that before `a/c`.
+fn stops_in(dir: &Path) -> Result<Vec<Vec<u8>>> {
+    let failed = |e: std::io::Error| Error::io("list", dir, &e);
+    let mut stops = Vec::new();
+    for found in fs::read_dir(dir).map_err(failed)? {
+        let found = found.map_err(failed)?;
+        let is_directory = found.file_type().map_err(failed)?.is_dir();
+        add_stops(&mut stops, found.file_name().as_bytes(), is_directory);
+    }
+    stops.sort_unstable();
+    Ok(stops)
+}
+
+fn add_stops(stops: &mut Vec<Vec<u8>>, name: &[u8], is_directory: bool) {
+    stops.push(name.to_vec());
+    if is_directory {
+        stops.push([name, b"/"].concat());
+    }
+}
+
+fn entry_of(root: &Root, path: &[u8]) -> Result<Entry> {
+    let found = root.look_at(path).map_err(|e| Error::io("look at", &root.path_of(path), &e))?;
+    let kind = root::kind_of(&found);
+    let target = match kind {
+        Kind::Link => {
+            let read = root.read_link(path);
+            let target = read.map_err(|e| Error::io("read the link", &root.path_of(path), &e))?;
+            Some(PathBuf::from(target).into_boxed_path())
+        }
+        _ => None,
+    };
+    let mut identity = root::identity_of(&found);
+    if kind == Kind::Directory {
+        // A directory's size says nothing about its content.
+        identity.size = 0;
+    }
+    Ok(Entry { kind, mode: found.st_mode & 0o7777, identity, changed_ns: root::changed_ns(&found), target })
+}
+
 /// The bytes of a tree's regular files.
-pub fn total_bytes(entries: &[Entry]) -> u64 {
-    let sizes = entries.iter().filter(|e| e.kind == Kind::File).map(|e| e.identity.size);
+pub fn total_bytes(survey: &Survey) -> u64 {
+    let files = survey.iter().filter(|(_, entry)| entry.kind == Kind::File);
     // Sparse files may claim more than there is in the world.
-    sizes.fold(0, u64::saturating_add)
+    files.map(|(_, entry)| entry.identity.size).fold(0, u64::saturating_add)
 }
 
-/// The first entry that must not be published: a device, fifo or socket, or a symbolic link that leaves the tree.
-pub fn first_unpublishable(entries: &[Entry]) -> Option<&Entry> {
-    entries.iter().find(|entry| match (&entry.kind, &entry.target) {
+/// The first path that must not be published: a device, fifo or socket, or a symbolic link that leaves the tree.
+pub fn first_unpublishable(survey: &Survey) -> Option<&[u8]> {
+    let found = survey.iter().find(|(path, entry)| match (entry.kind, &entry.target) {
         (Kind::Special, _) => true,
-        (Kind::Link, Some(target)) => leaves_the_tree(&entry.path, target),
+        (Kind::Link, Some(target)) => leaves_the_tree(Path::new(OsStr::from_bytes(path)), target),
         _ => false,
-    })
+    });
+    found.map(|(path, _)| path)
 }
 
-/// An entry that was written after an instant (nanoseconds since 1970); a directory only where no file tells more.
-pub fn first_written_after(entries: &[Entry], instant_ns: i128) -> Option<&Entry> {
-    let written = || entries.iter().filter(|entry| entry.identity.modified_ns > instant_ns);
-    written().find(|entry| entry.kind != Kind::Directory).or_else(|| written().next())
+/// A path that was written after an instant (nanoseconds since 1970); a directory only where no file tells more.
+pub fn first_written_after(survey: &Survey, instant_ns: i128) -> Option<&[u8]> {
+    let written = || survey.iter().filter(|(_, entry)| entry.identity.modified_ns > instant_ns);
+    let found = written().find(|(_, entry)| entry.kind != Kind::Directory).or_else(|| written().next());
+    found.map(|(path, _)| path)
 }
 
 /// Whether a link at `path`, relative to the tree's root, may lead outside the tree. It goes up from a real directory, at
@@ -127,71 +183,82 @@ fn leaves_the_tree(path: &Path, target: &Path) -> bool {
     false
 }
 
-/// Copies surveyed entries into an existing directory as `cp -r` does: the modes that the umask leaves, no set-id bits,
-/// no times, links as links. Then makes all of it durable. Returns the regular files, with the digests of what was read.
-/// Before a regular file is copied, `share` may put it in its place in another way, and return what it read of the source.
+/// What puts a regular file in its place in another way than by copying it, and returns what it read of the source; `None` where
+/// it cannot.
+pub type Share<'a> = &'a dyn Fn(&Root, &[u8], &Entry, &Root) -> Option<FileFacts>;
+
+/// Copies what was surveyed into an existing directory as `cp -r` does: the modes that the umask leaves, no set-id bits,
+/// no times, links as links; one path before all others. Then makes all of it durable. Returns the regular files, with the
+/// digests of what was read. Before a regular file is copied, `share` may put it in its place.
 ///
-/// Fails at the first entry that cannot be copied; the caller discards what was copied.
-pub fn copy(
-    root: &Path,
-    entries: &[Entry],
-    destination: &Path,
-    share: &dyn Fn(&Path, &Entry, &Path) -> Option<FileFacts>,
-) -> Result<Files> {
-    let mut files = Files::new();
-    for entry in entries {
-        let (source, place) = (at(root, &entry.path), at(destination, &entry.path));
-        let shared = if entry.kind == Kind::File { share(&source, entry, &place) } else { None };
-        let copied = if shared.is_some() { shared } else { copy_entry(&source, entry, &place)? };
-        files.extend(copied.map(|facts| (entry.path.as_os_str().as_bytes().to_vec(), facts)));
-    }
-    // A directory that its owner may not write to gets that mode once it is filled.
-    for entry in entries.iter().rev() {
-        if entry.kind == Kind::Directory && entry.mode & 0o700 != 0o700 {
-            let path = destination.join(&entry.path);
-            let made = fs::metadata(&path).map_err(|e| Error::io("look at", &path, &e))?.mode();
-            let wanted = fs::Permissions::from_mode(made & (entry.mode | 0o077) & 0o777);
-            fs::set_permissions(&path, wanted).map_err(|e| Error::io("set the mode of", &path, &e))?;
-        }
-    }
+/// Fails at the first path that cannot be copied; the caller discards what was copied.
+pub fn copy(source: &Path, survey: &Survey, first: &[u8], destination: &Path, share: Share) -> Result<Files> {
+    let files = fill(source, survey, first, destination, share)?;
     make_durable(destination)?;
     Ok(files)
 }
 
-/// A path below a root; the root itself, without a trailing slash, where there is none.
-fn at(root: &Path, path: &Path) -> PathBuf {
-    if path.as_os_str().is_empty() { root.to_path_buf() } else { root.join(path) }
+fn fill(source: &Path, survey: &Survey, first: &[u8], destination: &Path, share: Share) -> Result<Files> {
+    let (from, to) = (Root::open(source)?, Root::open(destination)?);
+    let is_first = |path: &[u8]| path == first;
+    let in_order = survey.iter().filter(|(path, _)| is_first(path));
+    let in_order = in_order.chain(survey.iter().filter(|(path, _)| !is_first(path)));
+    let mut files = Files::with_capacity(survey.len());
+    for (path, entry) in in_order {
+        let shared = if entry.kind == Kind::File { share(&from, path, entry, &to) } else { None };
+        let copied = if shared.is_some() { shared } else { copy_entry(&from, path, entry, &to)? };
+        if let Some(facts) = copied {
+            files.insert(path, facts);
+        }
+    }
+    // A directory that its owner may not write to gets that mode once it is filled.
+    for (path, entry) in survey.iter().rev().filter(|(_, entry)| entry.kind == Kind::Directory) {
+        restrict(&to.path_of(path), entry.mode)?;
+    }
+    Ok(files)
 }
 
-fn copy_entry(source: &Path, entry: &Entry, destination: &Path) -> Result<Option<FileFacts>> {
-    let failed = |e: std::io::Error| Error::io("copy to", destination, &e);
+/// The mode with which a directory is made that is to be filled.
+fn open_to_its_owner(mode: u32) -> u32 {
+    (mode & 0o777) | 0o700
+}
+
+/// Takes from a directory's owner what its mode does not give.
+fn restrict(dir: &Path, mode: u32) -> Result<()> {
+    if mode & 0o700 == 0o700 {
+        return Ok(());
+    }
+    let made = fs::metadata(dir).map_err(|e| Error::io("look at", dir, &e))?.mode();
+    let wanted = fs::Permissions::from_mode(made & (mode | 0o077) & 0o777);
+    fs::set_permissions(dir, wanted).map_err(|e| Error::io("set the mode of", dir, &e))
+}
+
+fn copy_entry(from: &Root, path: &[u8], entry: &Entry, to: &Root) -> Result<Option<FileFacts>> {
+    let failed = |e: std::io::Error| Error::io("copy to", &to.path_of(path), &e);
     match (entry.kind, &entry.target) {
         (Kind::Directory, _) => {
-            fs::DirBuilder::new().mode((entry.mode & 0o777) | 0o700).create(destination).map_err(failed)?;
+            to.create_directory(path, open_to_its_owner(entry.mode)).map_err(failed)?;
             Ok(None)
         }
         (Kind::Link, Some(target)) => {
-            std::os::unix::fs::symlink(target, destination).map_err(failed)?;
+            to.create_link(path, target).map_err(failed)?;
             Ok(None)
         }
         (Kind::File, _) => {
-            let from = open_without_following(source)?;
-            let to = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(entry.mode & 0o777)
-                .open(destination)
-                .map_err(failed)?;
-            let mut ahead = WrittenAhead { file: &to, written: 0, begun: 0 };
-            let (digest, size) = read_through(from, source, entry.identity.size, |chunk| {
-                (&to).write_all(chunk).map_err(failed)?;
+            let mode = entry.mode & 0o777;
+            let opened = from.open_file(path)?;
+            let made = to.create_file(path, mode).map_err(failed)?;
+            let mut ahead = WrittenAhead { file: &made, written: 0, begun: 0 };
+            let (digest, size) = read_through(opened, from, path, entry.identity.size, |chunk| {
+                (&made).write_all(chunk).map_err(failed)?;
                 ahead.go_on(chunk.len());
                 Ok(())
             })?;
-            Ok(Some(FileFacts { digest, mode: entry.mode & 0o777, size }))
+            Ok(Some(FileFacts { digest, mode, size }))
         }
         (Kind::Link | Kind::Special, _) => {
-            Err(Error::failed(format!("{} is not a regular file, directory or link", source.display())))
+            let path = from.path_of(path);
+            Err(Error::failed(format!("{} is not a regular file, directory or link", path.display())))
         }
     }
 }
@@ -224,7 +291,8 @@ impl WrittenAhead<'_> {
 /// Fails when it has more bytes than it had when it was surveyed: it may grow as fast as it is read.
 pub(super) fn read_through(
     mut file: File,
-    path: &Path,
+    root: &Root,
+    path: &[u8],
     surveyed: u64,
     mut hand_on: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<(Digest, u64)> {
@@ -237,38 +305,54 @@ pub(super) fn read_through(
             Ok(0) => break,
             Ok(length) => length,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(Error::io("read", path, &e)),
+            Err(e) => return Err(Error::io("read", &root.path_of(path), &e)),
         };
         hasher.update(&chunk[..length]);
         if hasher.count() > surveyed {
-            let path = path.display();
+            let path = root.path_of(path);
             return Err(Error::failed(format!(
-                "{path} grows while it is read; let its writer end, then try again"
+                "{} grows while it is read; let its writer end, then try again",
+                path.display()
             )));
         }
         hand_on(&chunk[..length])?;
+        // All that it had, and there was room for more.
+        if hasher.count() == surveyed && length < chunk.len() {
+            break;
+        }
     }
     Ok((Digest(*hasher.finalize().as_bytes()), hasher.count()))
 }
 
-/// The regular files among surveyed entries, each read and digested.
-pub fn digest(root: &Path, entries: &[Entry]) -> Result<Files> {
-    let mut files = Files::new();
-    for entry in entries.iter().filter(|entry| entry.kind == Kind::File) {
-        let (digest, size) = digest_of(&root.join(&entry.path), entry.identity.size)?;
-        let facts = FileFacts { digest, mode: entry.mode & 0o777, size };
-        files.insert(entry.path.as_os_str().as_bytes().to_vec(), facts);
+/// The regular files of what was surveyed: each is read and digested, unless it is `known`.
+pub(super) fn digest_unless(
+    root: &Path,
+    survey: &Survey,
+    known: impl Fn(&[u8], &Entry) -> Option<FileFacts>,
+) -> Result<Files> {
+    let root = Root::open(root)?;
+    let mut files = Files::with_capacity(survey.len());
+    for (path, entry) in survey.iter().filter(|(_, entry)| entry.kind == Kind::File) {
+        let facts = match known(path, entry) {
+            Some(facts) => facts,
+            None => {
+                let (digest, size) = digest_of(&root, path, entry.identity.size)?;
+                FileFacts { digest, mode: entry.mode & 0o777, size }
+            }
+        };
+        files.insert(path, facts);
     }
     Ok(files)
 }
 
-/// A regular file's digest, and its size in bytes, which must not be more than it was surveyed with.
-pub(super) fn digest_of(path: &Path, surveyed: u64) -> Result<(Digest, u64)> {
-    read_through(open_without_following(path)?, path, surveyed, |_| Ok(()))
+/// The regular files of what was surveyed, each read and digested.
+pub fn digest(root: &Path, survey: &Survey) -> Result<Files> {
+    digest_unless(root, survey, |_, _| None)
 }
 
-pub(super) fn open_without_following(path: &Path) -> Result<File> {
-    files::open_without_following(path).map_err(|e| Error::io("read", path, &e))
+/// A regular file's digest, and its size in bytes, which must not be more than it was surveyed with.
+pub(super) fn digest_of(root: &Root, path: &[u8], surveyed: u64) -> Result<(Digest, u64)> {
+    read_through(root.open_file(path)?, root, path, surveyed, |_| Ok(()))
 }
 
 /// Makes a tree durable, whoever wrote it: everything written to its file system, in one call where a tree of thousands
@@ -290,8 +374,8 @@ pub fn last_written(dir: &Path) -> Result<Option<SystemTime>> {
         // A link may lead to the root of all files.
         return Ok(Some(own.modified));
     }
-    let below = survey(dir)?.iter().map(|entry| entry.identity.modified_ns).max().unwrap_or(i128::MIN);
-    let newest_ns = below.max(own.identity.modified_ns).max(0);
+    let mut newest_ns = own.identity.modified_ns.max(0);
+    walk(dir, &mut |_, entry| newest_ns = newest_ns.max(entry.identity.modified_ns))?;
     let newest = Duration::from_nanos(u64::try_from(newest_ns).unwrap_or(u64::MAX));
     Ok(Some(SystemTime::UNIX_EPOCH + newest))
 }
@@ -300,12 +384,16 @@ pub fn last_written(dir: &Path) -> Result<Option<SystemTime>> {
 /// script copied earlier under another umask is the same version.
 pub fn same_content(a: &Path, b: &Path) -> Result<bool> {
     let (left, right) = (survey(a)?, survey(b)?);
-    let shape = |e: &Entry| (e.path.clone(), e.kind, e.target.clone(), e.identity.size);
-    if left.iter().map(shape).ne(right.iter().map(shape)) {
+    let has_shape_of = |a: (&[u8], &Entry), b: (&[u8], &Entry)| {
+        let ((a_path, a), (b_path, b)) = (a, b);
+        (a_path, a.kind, &a.target, a.identity.size) == (b_path, b.kind, &b.target, b.identity.size)
+    };
+    if left.len() != right.len() || !left.iter().zip(right.iter()).all(|(a, b)| has_shape_of(a, b)) {
         return Ok(false);
     }
-    for entry in left.iter().filter(|e| e.kind == Kind::File) {
-        if !same_bytes(&a.join(&entry.path), &b.join(&entry.path))? {
+    for (path, _) in left.iter().filter(|(_, entry)| entry.kind == Kind::File) {
+        let path = OsStr::from_bytes(path);
+        if !same_bytes(&a.join(path), &b.join(path))? {
             return Ok(false);
         }
     }
@@ -313,7 +401,8 @@ pub fn same_content(a: &Path, b: &Path) -> Result<bool> {
 }
 
 fn same_bytes(a: &Path, b: &Path) -> Result<bool> {
-    let (mut left, mut right) = (open_without_following(a)?, open_without_following(b)?);
+    let opened = |path: &Path| files::open_without_following(path).map_err(|e| Error::io("read", path, &e));
+    let (mut left, mut right) = (opened(a)?, opened(b)?);
     let (mut here, mut there) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
     loop {
         here.clear();
@@ -341,27 +430,30 @@ pub fn move_directory(from: &Path, to: &Path) -> Result<()> {
     }
 }
 
-/// Copies a directory as `cp -r FROM TO` does where TO does not exist: everything in it, dot files too. It is put together
-/// beside its place, as `.copying`, and gets its name when it is complete and durable.
+/// Copies a directory as `cp -r FROM TO` does where TO does not exist: everything in it, dot files too; of a link that leads to
+/// one, the link. It is put together beside its place, as `.copying`, and gets its name when it is complete and durable.
 pub fn copy_directory(from: &Path, to: &Path) -> Result<()> {
-    let (parent, name) = match (from.parent(), from.file_name()) {
-        (Some(parent), Some(name)) => (parent, name),
-        _ => (Path::new("."), OsStr::new(".")),
-    };
-    let mut entries = Vec::new();
-    survey_below(parent, PathBuf::from(name), &mut entries)?;
-    for entry in &mut entries {
-        let below = entry.path.strip_prefix(name).unwrap_or(&entry.path).to_path_buf();
-        entry.path = below;
-    }
     let staging = to.with_file_name(".copying");
     // What an earlier run left behind when it died.
     files::remove_tree(&staging)?;
-    let copied = copy(from, &entries, &staging, &|_, _, _| None).and_then(|_| files::rename(&staging, to));
+    let copied = copy_whole(from, &staging).and_then(|()| files::rename(&staging, to));
     if copied.is_err() {
         let _ = files::remove_tree(&staging);
     }
     copied
+}
+
+fn copy_whole(from: &Path, to: &Path) -> Result<()> {
+    let found = fs::symlink_metadata(from).map_err(|e| Error::io("look at", from, &e))?;
+    let failed = |e: std::io::Error| Error::io("copy to", to, &e);
+    if found.is_symlink() {
+        let target = fs::read_link(from).map_err(|e| Error::io("read the link", from, &e))?;
+        return std::os::unix::fs::symlink(target, to).map_err(failed);
+    }
+    fs::DirBuilder::new().mode(open_to_its_owner(found.mode())).create(to).map_err(failed)?;
+    fill(from, &survey_names(from, &files::names_in(from)?)?, b"", to, &|_, _, _, _| None)?;
+    restrict(to, found.mode())?;
+    make_durable(to)
 }
 
 #[cfg(test)]
@@ -385,6 +477,54 @@ mod tests {
         }
     }
 
+    /// `-` and `.` stand before `/`, digits behind it.
+    #[test]
+    fn a_tree_is_listed_in_the_order_of_its_paths_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut expected = Vec::new();
+        for path in ["a", "a-b", "a.c/d", "a/b", "a/b-c/d", "a/b/c", "a0/x", ".hidden/x"] {
+            let place = dir.path().join(path);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            if !["a", "a/b"].contains(&path) {
+                fs::write(place, path).unwrap();
+            }
+        }
+        for path in ["a", "a-b", "a.c", "a.c/d", "a/b", "a/b-c", "a/b-c/d", "a/b/c", "a0", "a0/x"] {
+            expected.push(path.as_bytes().to_vec());
+        }
+        let mut shown = Vec::new();
+        walk(dir.path(), &mut |path, _| shown.push(path.to_vec())).unwrap();
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn whatever_changes_in_a_tree_is_seen_but_that_one_path_goes() {
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 7] = [
+            ("nothing", |_| {}),
+            ("gone: the one that may", |dir| fs::remove_file(dir.join("may-go")).unwrap()),
+            ("gone: another", |dir| fs::remove_file(dir.join("data/a")).unwrap()),
+            ("new", |dir| fs::write(dir.join("zz"), "").unwrap()),
+            ("new, before all", |dir| fs::write(dir.join("a"), "").unwrap()),
+            ("written", |dir| fs::write(dir.join("may-go"), "other").unwrap()),
+            ("another mode", |dir| {
+                fs::set_permissions(dir.join("data/a"), fs::Permissions::from_mode(0o600)).unwrap();
+            }),
+        ];
+        for (what, change) in changes {
+            let dir = tempfile::tempdir().unwrap();
+            fs::create_dir(dir.path().join("data")).unwrap();
+            for name in ["data/a", "data/b", "may-go", "z"] {
+                fs::write(dir.path().join(name), name).unwrap();
+                fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o644)).unwrap();
+            }
+            let surveyed = survey(dir.path()).unwrap();
+            change(dir.path());
+            let is_unchanged = is_unchanged(dir.path(), &surveyed, b"may-go").unwrap();
+            assert_eq!(is_unchanged, ["nothing", "gone: the one that may"].contains(&what), "{what}");
+        }
+    }
+
     /// One of its files is written to the disk while it is copied.
     #[test]
     fn a_large_file_is_copied_as_a_small_one_is() {
@@ -402,7 +542,7 @@ mod tests {
         std::os::unix::fs::symlink("large", source.join("data/link")).unwrap();
         fs::create_dir(&destination).unwrap();
         let entries = survey(&source).unwrap();
-        let copied = copy(&source, &entries, &destination, &|_, _, _| None).unwrap();
+        let copied = copy(&source, &entries, b"", &destination, &|_, _, _, _| None).unwrap();
         assert!(same_content(&source, &destination).unwrap());
         assert_eq!(copied, digest(&source, &entries).unwrap());
         assert_eq!(copied.len(), 31);
@@ -410,7 +550,7 @@ mod tests {
         fs::remove_dir_all(&destination).unwrap();
         fs::create_dir(&destination).unwrap();
         fs::remove_file(source.join("data/3/10")).unwrap();
-        let failed = copy(&source, &entries, &destination, &|_, _, _| None).unwrap_err().to_string();
+        let failed = copy(&source, &entries, b"", &destination, &|_, _, _, _| None).unwrap_err().to_string();
         assert!(failed.contains("data/3/10"), "{failed}");
     }
 }

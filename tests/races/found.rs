@@ -1,7 +1,7 @@
 //! What the interleavings have found, each tried again at its exact calls.
 
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -75,7 +75,16 @@ impl Stopped {
 
 /// A tick that copies has copied `data/` then, and the binary's `success`, too; a script copies that last.
 fn stopped_while_it_copies(world: &World, by: Who) -> Stopped {
-    Stopped::at(world, by, "openat", &world.upload(&format!("lib/{LIBRARY}")))
+    Stopped::at(world, by, "openat", &library_named_by(world, by))
+}
+
+/// The upload's library as a call names it that opens it for the copy: the binary's begins at the upload's directory.
+fn library_named_by(world: &World, by: Who) -> PathBuf {
+    let library = format!("lib/{LIBRARY}");
+    match by {
+        Who::Binary => library.into(),
+        Who::Script => world.upload(&library),
+    }
 }
 
 fn ticks(world: &World, by: Who) -> Output {
@@ -175,7 +184,7 @@ fn a_push_is_not_lost_where_a_script_s_check_meets_its_resumption() {
     need_tracing!();
     let sandbox = Sandbox::new();
     let world = pushed(&sandbox);
-    killed_at(&world, Who::Binary, "openat", &world.upload(&format!("lib/{LIBRARY}")));
+    killed_at(&world, Who::Binary, "openat", &library_named_by(&world, Who::Binary));
     let resumes = Stopped::at(&world, Who::Binary, RENAME, &world.service(JOURNAL_S_NEW));
     ticks(&world, Who::Script);
     resumes.goes_on();
@@ -190,7 +199,7 @@ fn a_push_is_not_lost_where_it_begins_in_the_middle_of_a_script_s_check() {
     let sandbox = Sandbox::new();
     for before_success_is_copied in [true, false] {
         let world = pushed(&sandbox);
-        killed_at(&world, Who::Binary, "openat", &world.upload(&format!("lib/{LIBRARY}")));
+        killed_at(&world, Who::Binary, "openat", &library_named_by(&world, Who::Binary));
         let checks = Stopped::at(&world, Who::Script, UNLINK, &world.service("status"));
         let publishes = if before_success_is_copied {
             Stopped::at(&world, Who::Binary, RENAME, &world.service(JOURNAL_S_NEW))
@@ -210,7 +219,7 @@ fn a_push_is_not_lost_where_its_resumption_dies_in_the_middle_of_a_script_s_chec
     need_tracing!();
     let sandbox = Sandbox::new();
     let world = pushed(&sandbox);
-    let copying = world.upload(&format!("lib/{LIBRARY}"));
+    let copying = library_named_by(&world, Who::Binary);
     killed_at(&world, Who::Binary, "openat", &copying);
     let checks = Stopped::at(&world, Who::Script, UNLINK, &world.service("status"));
     killed_at(&world, Who::Binary, "openat", &copying);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Result, one_line};
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
-use crate::machine::trees::Entry;
+use crate::machine::trees::Survey;
 use crate::machine::{terminal, versions};
 use crate::retention;
 use crate::tools::dispatch::decide::{Action, Plan, Replacement};
@@ -34,15 +34,15 @@ pub enum Next {
 
 /// Carries a plan out. A failure in its first part is taken back; one in its second is left for the next tick. Returns whether
 /// all of it was done.
-pub fn apply(plan: &Plan, site: &Site, entries: &[Entry], say: Say) -> Result<Next> {
+pub fn apply(plan: &Plan, site: &Site, uploaded: &Survey, say: Say) -> Result<Next> {
     for action in &plan.prepare {
-        match act(action, site, entries, say) {
+        match act(action, site, uploaded, say) {
             Ok(Next::GoOn) => {}
             Ok(Next::Yield) => return Ok(Next::Yield),
             Err(error) => {
                 for action in &plan.undo {
                     // The first error is the one to show; what is left over is found by the next tick.
-                    if let Err(error) = act(action, site, entries, say) {
+                    if let Err(error) = act(action, site, uploaded, say) {
                         log::debug!("{error}");
                     }
                 }
@@ -51,7 +51,7 @@ pub fn apply(plan: &Plan, site: &Site, entries: &[Entry], say: Say) -> Result<Ne
         }
     }
     for action in &plan.commit {
-        if act(action, site, entries, say)? == Next::Yield {
+        if act(action, site, uploaded, say)? == Next::Yield {
             return Ok(Next::Yield);
         }
     }
@@ -60,19 +60,19 @@ pub fn apply(plan: &Plan, site: &Site, entries: &[Entry], say: Say) -> Result<Ne
 
 /// Carries out what an operator asked for, and says it to them.
 pub fn by_command(commit: Vec<Action>, site: &Site) -> Result<()> {
-    apply(&Plan { commit, ..Plan::default() }, site, &[], &mut aloud).map(drop)
+    apply(&Plan { commit, ..Plan::default() }, site, &Survey::default(), &mut aloud).map(drop)
 }
 
-fn act(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next> {
+fn act(action: &Action, site: &Site, uploaded: &Survey, say: Say) -> Result<Next> {
     let is_news = history::is_news(action, site);
-    let next = carry_out(action, site, entries, say)?;
+    let next = carry_out(action, site, uploaded, say)?;
     if next == Next::GoOn && is_news {
         history::remember(action, site);
     }
     Ok(next)
 }
 
-fn carry_out(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Result<Next> {
+fn carry_out(action: &Action, site: &Site, uploaded: &Survey, say: Say) -> Result<Next> {
     log::debug!("{action:?}");
     let service = &site.service;
     match action {
@@ -101,12 +101,12 @@ fn carry_out(action: &Action, site: &Site, entries: &[Entry], say: Say) -> Resul
         }
         Action::DiscardPublished(version) => publish::discard_published(version, site)?,
         Action::Stage(version, expected) => {
-            if publish::stage(version, expected.as_ref(), site, entries)? == Staged::SuccessIsGone {
+            if publish::stage(version, expected.as_deref(), site, uploaded)? == Staged::SuccessIsGone {
                 remove_status(Some(version), site)?;
                 return Ok(Next::Yield);
             }
         }
-        Action::Seal(version, expected) => publish::seal_in_place(version, expected.as_ref(), site)?,
+        Action::Seal(version, expected) => publish::seal_in_place(version, expected.as_deref(), site)?,
         Action::DiscardStaged(version) => publish::discard_staged(version, site)?,
         Action::Publish(version) => files::rename(&service.staging(version), &service.version(version))?,
         Action::ReplaceConfiguration(replacement) => replace_configuration(replacement, site)?,

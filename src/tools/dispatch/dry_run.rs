@@ -13,7 +13,7 @@ use crate::formats::manifest::Manifest;
 use crate::formats::shell::Context;
 use crate::layout::{self, Monitor};
 use crate::machine::files::{self, Kind};
-use crate::machine::trees::{self, Entry};
+use crate::machine::trees::{self, Entry, Survey};
 use crate::machine::{clock, environment, locks, terminal};
 use crate::time::Seconds;
 use crate::tools::dispatch::all::{REGISTRY_LIMIT, see_above};
@@ -148,9 +148,9 @@ struct DryRun<'a> {
 
 impl DryRun<'_> {
     fn update_version(&mut self) -> Result<()> {
-        let (facts, entries) = self.site.update_facts(self.target, self.manner.is_forced)?;
+        let (facts, uploaded) = self.site.update_facts(self.target, self.manner.is_forced)?;
         let plan = update::update(&facts, self.target)?;
-        if let Err(error) = self.check_content(&plan, &entries) {
+        if let Err(error) = self.check_content(&plan, &uploaded) {
             self.done.extend(plan.prepare.into_iter().chain(plan.undo));
             return Err(error);
         }
@@ -161,7 +161,7 @@ impl DryRun<'_> {
         }
         let copying = plan.prepare.iter().find_map(|action| match action {
             Action::Stage(version, expected) => {
-                Some(self.copying(version, expected.as_ref(), &facts, &entries))
+                Some(self.copying(version, expected.as_deref(), &facts, &uploaded))
             }
             _ => None,
         });
@@ -176,17 +176,17 @@ impl DryRun<'_> {
     }
 
     /// What carrying the plan out would find: an upload, or a version in its place, that is not what was pushed.
-    fn check_content(&self, plan: &Plan, entries: &[Entry]) -> Result<()> {
+    fn check_content(&self, plan: &Plan, uploaded: &Survey) -> Result<()> {
         for action in &plan.prepare {
             match action {
                 Action::Stage(_, expected @ Some(_)) => {
-                    let files = trees::digest(&self.site.upload.dir, entries)?;
-                    publish::check_pushed(&files, expected.as_ref(), self.site)?;
+                    let files = trees::digest(&self.site.upload.dir, uploaded)?;
+                    publish::check_pushed(&files, expected.as_deref(), self.site)?;
                 }
                 Action::Seal(version, expected @ Some(_)) => {
                     let dir = self.site.service.version(version);
                     let files = trees::digest(&dir, &trees::survey(&dir)?)?;
-                    publish::check_pushed(&files, expected.as_ref(), self.site)?;
+                    publish::check_pushed(&files, expected.as_deref(), self.site)?;
                 }
                 _ => {}
             }
@@ -199,14 +199,14 @@ impl DryRun<'_> {
         version: &Version,
         expected: Option<&Manifest>,
         facts: &UpdateFacts,
-        entries: &[Entry],
+        uploaded: &Survey,
     ) -> Copying {
-        let files = || entries.iter().filter(|entry| entry.kind == Kind::File);
-        let size = |entry: &Entry| entry.identity.size;
+        let files = || uploaded.iter().filter(|(_, entry)| entry.kind == Kind::File);
+        let size = |(_, entry): (&[u8], &Entry)| entry.identity.size;
         let earlier = expected.and_then(|manifest| publish::earlier(version, manifest, self.site));
         let linked = earlier.and_then(|earlier| {
             let from = Version::of_directory(earlier.dir.file_name().map_or(b"", OsStr::as_bytes)).ok()?;
-            let same = files().filter(|entry| earlier.same.contains(entry.path.as_os_str().as_bytes()));
+            let same = files().filter(|(path, _)| earlier.files.get(path).is_some());
             Some((from, Amount::of(same.map(size))))
         });
         let free_bytes = facts.upload.as_ref().map_or(0, |upload| upload.free_bytes);

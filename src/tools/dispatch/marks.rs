@@ -1,15 +1,14 @@
 //! Which versions are bad, and which one is pinned: machine -> facts. A bad version is known by its content, too: the same
 //! bytes under a new version are as bad.
 
-use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::digest::FileFacts;
+use crate::digest::{Digest, FileFacts, Files};
 use crate::error::Result;
 use crate::formats::manifest::Manifest;
 use crate::formats::mark::{LARGEST, Mark};
 use crate::machine::files::{self, Kind, MANIFEST_LIMIT};
-use crate::machine::trees::{self, Entry, Files};
+use crate::machine::trees::{self, Entry, Survey};
 use crate::tools::dispatch::decide::UploadManifest;
 use crate::tools::dispatch::observe::Site;
 use crate::version::Version;
@@ -46,7 +45,7 @@ impl Site<'_> {
     pub fn bad_version_of(
         &self,
         version: &Version,
-        upload: &[Entry],
+        upload: &Survey,
         manifest: &UploadManifest,
     ) -> Result<Option<Mark>> {
         let mut bad = self.bad_versions()?;
@@ -57,24 +56,23 @@ impl Site<'_> {
             UploadManifest::Present(pushed) if pushed.version == *version => Some(&pushed.files),
             _ => None,
         };
-        let entries: Vec<Entry> = upload.iter().filter(|entry| is_payload_entry(entry)).cloned().collect();
         let mut digested: Option<Files> = None;
         for mark in bad.into_iter().rev() {
             let Some(of_bad) = self.manifest_of(&mark.version)? else { continue };
-            let of_bad = payload(&of_bad.files);
-            if !agree(&of_bad, &entries) {
+            if !agree(&of_bad.files, upload) {
                 continue;
             }
-            let known = pushed.map(payload).filter(|pushed| pushed.keys().eq(of_bad.keys()));
-            let is_same = match (&known, &digested) {
-                (Some(pushed), _) => same_bytes(pushed, &of_bad),
-                (None, Some(files)) => same_bytes(&payload(files), &of_bad),
-                (None, None) => {
-                    let files = digested.insert(trees::digest(&self.upload.dir, &entries)?);
-                    same_bytes(&payload(files), &of_bad)
+            let known = pushed.filter(|pushed| paths(pushed).eq(paths(&of_bad.files)));
+            let files = match (known, &mut digested) {
+                (Some(pushed), _) => pushed,
+                (None, Some(files)) => files,
+                (None, digested @ None) => {
+                    let mut entries = upload.clone();
+                    entries.retain(is_payload_entry);
+                    digested.insert(trees::digest(&self.upload.dir, &entries)?)
                 }
             };
-            if is_same {
+            if digests(files).eq(digests(&of_bad.files)) {
                 return Ok(Some(mark));
             }
         }
@@ -88,32 +86,30 @@ impl Site<'_> {
     }
 }
 
-type Payload<'a> = BTreeMap<&'a [u8], &'a FileFacts>;
-
 /// What makes a version: the files of `lib/` and `data/`, not `success`, which names it.
-fn payload(files: &Files) -> Payload<'_> {
-    files.iter().filter(|(path, _)| is_payload(path)).map(|(path, facts)| (path.as_slice(), facts)).collect()
+fn payload(files: &Files) -> impl Iterator<Item = (&[u8], &FileFacts)> {
+    files.iter().filter(|(path, _)| is_payload(path))
+}
+
+fn paths(files: &Files) -> impl Iterator<Item = &[u8]> {
+    payload(files).map(|(path, _)| path)
+}
+
+fn digests(files: &Files) -> impl Iterator<Item = (&[u8], Digest)> {
+    payload(files).map(|(path, facts)| (path, facts.digest))
 }
 
 fn is_payload(path: &[u8]) -> bool {
     path.starts_with(b"lib/") || path.starts_with(b"data/")
 }
 
-fn is_payload_entry(entry: &Entry) -> bool {
-    entry.kind == Kind::File && is_payload(entry.path.as_os_str().as_bytes())
+fn is_payload_entry(path: &[u8], entry: &Entry) -> bool {
+    entry.kind == Kind::File && is_payload(path)
 }
 
-/// Whether files have the names, sizes and modes of a bad version's.
-fn agree(of_bad: &Payload, entries: &[Entry]) -> bool {
-    let has = |entry: &Entry| {
-        of_bad
-            .get(entry.path.as_os_str().as_bytes())
-            .is_some_and(|facts| (facts.size, facts.mode) == (entry.identity.size, entry.mode & 0o777))
-    };
-    of_bad.len() == entries.len() && entries.iter().all(has)
-}
-
-fn same_bytes(files: &Payload, of_bad: &Payload) -> bool {
-    files.len() == of_bad.len()
-        && files.iter().all(|(path, facts)| of_bad.get(path).is_some_and(|bad| bad.digest == facts.digest))
+/// Whether an upload has the names, sizes and modes of a bad version's files.
+fn agree(of_bad: &Files, upload: &Survey) -> bool {
+    let entries = upload.iter().filter(|(path, entry)| is_payload_entry(path, entry));
+    let of_upload = entries.map(|(path, entry)| (path, entry.identity.size, entry.mode & 0o777));
+    payload(of_bad).map(|(path, facts)| (path, facts.size, facts.mode)).eq(of_upload)
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::layout::Monitor;
 use crate::machine::locks::{Lock, Wait};
+use crate::machine::trees::Survey;
 use crate::machine::{clock, environment, files, terminal};
 use crate::names::ModelName;
 use crate::tools::edit::Mode;
@@ -144,7 +145,7 @@ fn check_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Resu
     history::remember_confirmed(&facts, site);
     let plan = check::check(&facts, target);
     match &plan.roll_back {
-        None => apply::apply(&plan, site, &[], say).map(drop),
+        None => apply::apply(&plan, site, &Survey::default(), say).map(drop),
         Some(why) => roll_back(why, &plan, site, say),
     }
 }
@@ -154,11 +155,11 @@ fn check_version(site: &Site, target: &Target, manner: Manner, say: Say) -> Resu
 fn roll_back(why: &str, plan: &Plan, site: &Site, say: Say) -> Result<()> {
     let is_told = |action: &Action| matches!(action, Action::NoteLate(..) | Action::OnFailure(..));
     let (told, ends): (Vec<Action>, Vec<Action>) = plan.commit.iter().cloned().partition(is_told);
-    apply::apply(&Plan { commit: told, ..Plan::default() }, site, &[], say)?;
+    apply::apply(&Plan { commit: told, ..Plan::default() }, site, &Survey::default(), say)?;
     let Err(problem) = rollback::because(why, site, say) else {
         return Err(rolled_back(why, site));
     };
-    let ended = apply::apply(&Plan { commit: ends, ..Plan::default() }, site, &[], say);
+    let ended = apply::apply(&Plan { commit: ends, ..Plan::default() }, site, &Survey::default(), say);
     ended.map(drop).map_err(|error| not_rolled_back(&error, &problem))
 }
 

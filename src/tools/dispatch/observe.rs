@@ -1,6 +1,9 @@
 //! Reads what the decisions need: machine -> facts.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::error::Result;
 use crate::formats::env_file::EnvFile;
@@ -10,7 +13,7 @@ use crate::formats::shell::Context;
 use crate::identity::Identity;
 use crate::layout::{Monitor, Service, Upload};
 use crate::machine::files::{self, Kind, MANIFEST_LIMIT};
-use crate::machine::trees::{self, Entry};
+use crate::machine::trees::{self, Survey};
 use crate::machine::{clock, configurations, environment, versions};
 use crate::names::{Address, ModelName};
 use crate::retention::Keep;
@@ -102,22 +105,22 @@ impl<'a> Site<'a> {
         Ok(read.map(|(path, bytes)| Configuration { path, bytes }).collect())
     }
 
-    /// The facts of fUpdateVersion, and the upload's entries for the copy.
-    pub fn update_facts(&self, target: &Target, is_forced: bool) -> Result<(UpdateFacts, Vec<Entry>)> {
+    /// The facts of fUpdateVersion, and what the upload holds, for the copy.
+    pub fn update_facts(&self, target: &Target, is_forced: bool) -> Result<(UpdateFacts, Survey)> {
         let mut facts = UpdateFacts { is_forced, ..UpdateFacts::at(clock::now()) };
-        let entries = self.complete(&mut facts, target)?;
-        Ok((facts, entries))
+        let uploaded = self.complete(&mut facts, target)?;
+        Ok((facts, uploaded))
     }
 
-    /// Fills these facts in, and returns the upload's entries. Where something cannot be read, those are there that were read before.
-    pub fn complete(&self, facts: &mut UpdateFacts, target: &Target) -> Result<Vec<Entry>> {
+    /// Fills these facts in, and returns what the upload holds. Where something cannot be read, those are there that were read before.
+    pub fn complete(&self, facts: &mut UpdateFacts, target: &Target) -> Result<Survey> {
         // `status` first: of a script that ends its upgrade in between, `success` without `status` would look like another push.
         facts.status = self.status()?;
         facts.success = self.success()?;
         facts.journal = self.journal()?;
         let Some(version) = update::candidate(facts) else {
             facts.upload_is_as_journalled = self.is_as_journalled(facts)?;
-            return Ok(Vec::new());
+            return Ok(Survey::default());
         };
         facts.configurations = self.configurations()?;
         if let Some(begun) = update::begun_by_script(facts, &version) {
@@ -132,22 +135,23 @@ impl<'a> Site<'a> {
             facts.has_note = files::facts(&self.service.rollout())?.is_some();
         }
         if !update::may_publish(facts, target, &version) {
-            return Ok(Vec::new());
+            return Ok(Survey::default());
         }
-        let entries = trees::survey(&self.upload.dir)?;
+        let uploaded = trees::survey(&self.upload.dir)?;
         facts.published = self.published(&version)?;
         facts.is_sealed = files::facts(&self.service.manifest(&version))?.is_some();
         facts.manifest = self.upload_manifest()?;
-        facts.bad = self.bad_version_of(&version, &entries, &facts.manifest)?;
+        facts.bad = self.bad_version_of(&version, &uploaded, &facts.manifest)?;
         let success = facts.success.as_ref().map(|success| success.identity);
+        let in_upload = |path: &[u8]| self.upload.dir.join(OsStr::from_bytes(path));
         facts.upload = Some(UploadFacts {
-            of_another_push: of_another_push(&entries, success).map(|path| self.upload.dir.join(path)),
-            bytes: trees::total_bytes(&entries),
-            has_library: has_library(&entries, target),
-            unpublishable: trees::first_unpublishable(&entries).map(|e| self.upload.dir.join(&e.path)),
+            of_another_push: of_another_push(&uploaded, success).map(in_upload),
+            bytes: trees::total_bytes(&uploaded),
+            has_library: has_library(&uploaded, target),
+            unpublishable: trees::first_unpublishable(&uploaded).map(in_upload),
             free_bytes: self.free_bytes()?,
         });
-        Ok(entries)
+        Ok(uploaded)
     }
 
     /// What the versions may still take. Their directory may be a disk of its own; before the first version it may be missing.
@@ -161,7 +165,7 @@ impl<'a> Site<'a> {
         let path = self.upload.manifest();
         Ok(match files::read_without_following(&path, MANIFEST_LIMIT)?.map(|bytes| Manifest::parse(&bytes)) {
             None => UploadManifest::Absent,
-            Some(Ok(manifest)) => UploadManifest::Present(manifest),
+            Some(Ok(manifest)) => UploadManifest::Present(Rc::new(manifest)),
             Some(Err(refusal)) => UploadManifest::Unreadable(refusal.in_file(&path)),
         })
     }
@@ -170,8 +174,9 @@ impl<'a> Site<'a> {
     fn is_as_journalled(&self, facts: &UpdateFacts) -> Result<bool> {
         let publishing = facts.journal.as_ref().filter(|journal| journal.phase == Phase::Publishing);
         let Some(journal) = publishing else { return Ok(false) };
-        let entries = trees::survey(&self.upload.dir)?;
-        Ok(!entries.is_empty() && trees::first_written_after(&entries, journal.success.modified_ns).is_none())
+        let uploaded = trees::survey(&self.upload.dir)?;
+        Ok(!uploaded.is_empty()
+            && trees::first_written_after(&uploaded, journal.success.modified_ns).is_none())
     }
 
     fn published(&self, version: &Version) -> Result<Published> {
@@ -375,17 +380,16 @@ impl<'a> Site<'a> {
 }
 
 /// A path that another push than that of this `success` has written: it is newer, or `success` is another one by now.
-fn of_another_push(entries: &[Entry], success: Option<Identity>) -> Option<PathBuf> {
-    let name = Path::new("success");
-    let found = entries.iter().find(|entry| entry.path == name);
-    match found.filter(|entry| Some(entry.identity) == success) {
+fn of_another_push(uploaded: &Survey, success: Option<Identity>) -> Option<&[u8]> {
+    let name = b"success";
+    match uploaded.get(name).filter(|entry| Some(entry.identity) == success) {
         // Its arrival is the change of its inode: rsync may have given it the modification time that it has at its source.
-        Some(entry) => trees::first_written_after(entries, entry.changed_ns).map(|newer| newer.path.clone()),
-        None => Some(name.to_path_buf()),
+        Some(entry) => trees::first_written_after(uploaded, entry.changed_ns),
+        None => Some(name),
     }
 }
 
-fn has_library(entries: &[Entry], target: &Target) -> bool {
+fn has_library(uploaded: &Survey, target: &Target) -> bool {
     let library = Path::new("lib").join(&target.so_name);
-    entries.iter().any(|entry| entry.path == library && entry.kind == Kind::File)
+    uploaded.get(library.as_os_str().as_bytes()).is_some_and(|entry| entry.kind == Kind::File)
 }

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use crate::digest::Files;
 use crate::error::{Error, Result};
 use crate::formats::manifest::{Manifest, More};
 use crate::layout;
 use crate::machine::files::{self, MANIFEST_LIMIT};
 use crate::machine::links::Earlier;
-use crate::machine::trees::{self, Entry, Files};
+use crate::machine::trees::{self, Share, Survey};
 use crate::machine::versions;
 use crate::tools::dispatch::observe::Site;
 use crate::version::Version;
@@ -30,28 +31,25 @@ pub fn stage(
     version: &Version,
     expected: Option<&Manifest>,
     site: &Site,
-    entries: &[Entry],
+    uploaded: &Survey,
 ) -> Result<Staged> {
     let staging = site.service.staging(version);
     files::remove_tree(&staging)?;
     files::create_directories(&site.service.versions())?;
     files::create_new_directory(&staging)?;
     // `success` first: a script's check may remove it at any moment. Once it is copied, what it announced is published.
-    let (success, others): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(is_success);
-    let entries_in_order = [success, others.clone()].concat();
-    let copied = match expected.and_then(|manifest| earlier(version, manifest, site)) {
-        Some(earlier) => {
-            trees::copy(&site.upload.dir, &entries_in_order, &staging, &earlier.sharing(&staging))
-        }
-        None => trees::copy(&site.upload.dir, &entries_in_order, &staging, &|_, _, _| None),
+    let copy = |share: Share| trees::copy(&site.upload.dir, uploaded, SUCCESS.as_bytes(), &staging, share);
+    let earlier = expected.and_then(|manifest| earlier(version, manifest, site));
+    let copied = match earlier.and_then(|earlier| earlier.sharing(&staging)) {
+        Some(share) => copy(&share),
+        None => copy(&|_, _, _, _| None),
     };
     let is_missing = |path: &Path| Ok(files::facts(path)?.is_none());
     if copied.is_err() && is_missing(&site.upload.success())? && is_missing(&staging.join(SUCCESS))? {
         return Ok(Staged::SuccessIsGone);
     }
     let copied = copied?;
-    let now = trees::survey(&site.upload.dir)?;
-    if now != entries && now != others {
+    if !trees::is_unchanged(&site.upload.dir, uploaded, SUCCESS.as_bytes())? {
         return Err(Error::failed(format!(
             "{} changed while it was copied, so nothing was published; the next tick tries again",
             site.upload.dir.display()
@@ -67,14 +65,9 @@ pub fn earlier(version: &Version, expected: &Manifest, site: &Site) -> Option<Ea
     let present = versions::in_directory(&site.service.versions()).ok()?;
     let newest = present.into_iter().filter(|other| other != version).max()?;
     let published = files::read_without_following(&site.service.manifest(&newest), MANIFEST_LIMIT).ok()??;
-    let published = Manifest::parse(&published).ok()?;
-    let same = expected.files.iter().filter(|(path, facts)| {
-        published
-            .files
-            .get(*path)
-            .is_some_and(|there| (there.digest, there.size) == (facts.digest, facts.size))
-    });
-    Some(Earlier { dir: site.service.version(&newest), same: same.map(|(path, _)| path.clone()).collect() })
+    let mut files = Manifest::parse(&published).ok()?.files;
+    files.retain(|path, facts| expected.files.get(path).is_some_and(|wanted| wanted.same_bytes(facts)));
+    Some(Earlier { dir: site.service.version(&newest), files })
 }
 
 /// Checks a version that is in its place already, and writes its manifest.
@@ -93,7 +86,7 @@ fn seal(version: &Version, files: Files, expected: Option<&Manifest>, site: &Sit
     // The daemon reads it as another user, whatever umask this run has.
     files::set_mode(&site.service.manifests(), 0o755)?;
     let manifest = Manifest { version: version.clone(), files };
-    files::replace_with_mode(&path, &manifest.render(), 0o644)
+    files::write_with_mode(&path, 0o644, &|out| manifest.write_to(out))
 }
 
 /// Fails where files are not what the manifest of their push says.
@@ -105,10 +98,6 @@ pub fn check_pushed(files: &Files, expected: Option<&Manifest>, site: &Site) -> 
         site.upload.manifest().display(),
         mismatch.text()
     )))
-}
-
-fn is_success(entry: &Entry) -> bool {
-    entry.path == Path::new(SUCCESS)
 }
 
 /// Deletes a staged copy, and the manifest of a version that never came to be.

@@ -9,7 +9,8 @@ use crate::formats::service_conf;
 use crate::layout::Monitor;
 use crate::machine::files::{self, Kind, MANIFEST_LIMIT};
 use crate::machine::locks::Lock;
-use crate::machine::{clock, environment, terminal, trees, versions};
+use crate::machine::trees::{self, Survey};
+use crate::machine::{clock, environment, terminal, versions};
 use crate::names::{ModelName, SoName};
 use crate::tools::dispatch::apply::{self, Next, Say};
 use crate::tools::dispatch::cli::{Aim, Manner, Rollback, Target};
@@ -71,7 +72,7 @@ fn announce_again(site: &Site, request: &Rollback, say: Say) -> Result<()> {
     let plan = planned(site, request)?;
     // What a script published has no manifest by which the same content could be refused. Without it the rollback goes on.
     let sealed = bad_version_of(&plan).map_or(Ok(()), |bad| seal(bad, site));
-    match apply::apply(&plan, site, &[], say)? {
+    match apply::apply(&plan, site, &Survey::default(), say)? {
         Next::GoOn => sealed.map_err(|e| e.context("the same content could be pushed again")),
         Next::Yield => Err(Error::locked(format!(
             "{}: a script began an upgrade at this moment, so nothing was announced; try again in a minute",

@@ -1,8 +1,8 @@
 //! Carries the steps of a push out, in order; the first failure ends it, so that nothing incomplete is announced.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::digest::Files;
 use crate::error::{Result, one_line};
 use crate::formats::manifest::Manifest;
 use crate::layout::{Deploy, MANIFEST, PLUGIN_MODULE};
@@ -80,12 +80,15 @@ fn act(action: &Action, deploy: &Deploy, settings: &Settings) -> Result<Statisti
 /// Digests what is about to be sent. A file that changes while it is sent then differs from the manifest on the monitor, and
 /// is not published.
 fn write_manifest(version: &Version, parts: &[Part], deploy: &Deploy) -> Result<()> {
-    let mut files = BTreeMap::new();
+    let mut parts: Vec<&Part> = parts.iter().collect();
+    // In the order in which a manifest has them.
+    parts.sort_by_key(|part| part.to);
+    let mut files = Files::default();
     for part in parts {
         let from = deploy.dir.join(&part.from);
-        let entries = trees::survey_names(&from, &part.names)?;
-        for (path, facts) in trees::digest(&from, &entries)? {
-            files.insert([part.to.as_bytes(), b"/", path.as_slice()].concat(), facts);
+        let digested = trees::digest(&from, &trees::survey_names(&from, &part.names)?)?;
+        for (path, facts) in digested.iter() {
+            files.insert(&[part.to.as_bytes(), b"/", path].concat(), *facts);
         }
     }
     let manifest = Manifest { version: version.clone(), files };

@@ -70,7 +70,7 @@ fn items(dir: &Path) -> Result<Vec<Item>> {
             Some(Kind::File) => ItemKind::File,
             Some(Kind::Directory) => {
                 let below = trees::survey_names(dir, std::slice::from_ref(&name))?;
-                match below.iter().any(|entry| entry.kind == Kind::File) {
+                match below.iter().any(|(_, entry)| entry.kind == Kind::File) {
                     true => ItemKind::Directory,
                     false => ItemKind::EmptyDirectory,
                 }

@@ -1,6 +1,7 @@
 //! What the two functions of dispatch.sh do, as pure functions of what was observed: every branch lives here.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use crate::error::{Error, Result};
 use crate::formats::admitted::Admitted;
@@ -97,7 +98,7 @@ pub enum UploadManifest {
     /// There is one that cannot be read.
     Unreadable(Error),
     /// What `rsync-push` says that it sent.
-    Present(Manifest),
+    Present(Rc<Manifest>),
 }
 
 /// What fUpdateVersion looks at.
@@ -320,9 +321,9 @@ pub enum Action {
     /// Copy the upload to its staging directory, see that it did not change meanwhile and that it is what the manifest of its
     /// push says, and write the version's own manifest. If a script's check has removed `success` before it was copied,
     /// `status` is removed and nothing more of the plan is done: by the journal, the next tick puts `success` back.
-    Stage(Version, Option<Manifest>),
+    Stage(Version, Option<Rc<Manifest>>),
     /// Check a version that is in its place already, and write its manifest.
-    Seal(Version, Option<Manifest>),
+    Seal(Version, Option<Rc<Manifest>>),
     /// Delete a staging directory, and the manifest of a version that never came to be.
     DiscardStaged(Version),
     /// Rename the staging directory to the version's name.

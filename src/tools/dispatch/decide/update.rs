@@ -1,6 +1,7 @@
 //! fUpdateVersion: publishes an announced upload as a version.
 
 use std::cmp::Ordering;
+use std::rc::Rc;
 
 use crate::error::{Error, Result};
 use crate::formats::admitted::Admitted;
@@ -242,7 +243,7 @@ fn publish(
     Ok(Plan { prepare, undo, commit, ..Plan::default() })
 }
 
-fn stage_and_publish(version: &Version, expected: Option<Manifest>) -> [Action; 3] {
+fn stage_and_publish(version: &Version, expected: Option<Rc<Manifest>>) -> [Action; 3] {
     let version = || version.clone();
     [Action::Stage(version(), expected), Action::PrePublish(version()), Action::Publish(version())]
 }
@@ -324,7 +325,7 @@ fn expected(
     target: &Target,
     version: &Version,
     success: &Success,
-) -> Result<Option<Manifest>> {
+) -> Result<Option<Rc<Manifest>>> {
     let manifest = match &facts.manifest {
         _ if success.announces.is_none() => return Ok(None),
         UploadManifest::Absent => return Ok(None),
@@ -421,7 +422,6 @@ fn check_upload(facts: &UpdateFacts, target: &Target) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use super::*;
     use crate::identity::Identity;
@@ -754,10 +754,10 @@ mod tests {
     #[test]
     fn an_upload_is_held_against_the_manifest_of_its_own_push_only() {
         let staged = |of: &str, announces: &str| {
-            let manifest = Manifest { version: version(of), files: BTreeMap::new() };
+            let manifest = Manifest { version: version(of), files: crate::digest::Files::default() };
             let mut facts = facts();
             facts.success = success(7, announces);
-            facts.manifest = UploadManifest::Present(manifest);
+            facts.manifest = UploadManifest::Present(Rc::new(manifest));
             update(&facts, &target())
                 .map(|plan| plan.prepare.iter().any(|action| matches!(action, Action::Stage(_, Some(_)))))
         };
