@@ -50,6 +50,9 @@ pub enum Transfer {
         names: Vec<OsString>,
         /// Whether directories are descended into (`-r`).
         recursive: bool,
+        /// Whether every file is known to be another one than the one there, if there is one. Then all are sent, as what differs;
+        /// otherwise both sides read all of them first to find out which are.
+        all_new: bool,
         /// Where to.
         to: Remote,
     },
@@ -266,11 +269,11 @@ fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<Os
         Transfer::List(remote) => {
             arguments.extend(["--list-only".into(), "--".into(), url(remote)]);
         }
-        Transfer::Send { from, names, recursive, to } => {
+        Transfer::Send { from, names, recursive, all_new, to } => {
+            // Never by size and time (defect 21).
+            arguments.push(if *all_new { "--ignore-times" } else { "--checksum" }.into());
             // --files-from implies --dirs, so directories must not be among the names unless they are wanted.
-            arguments.extend(
-                ["--stats", "--checksum", "--from0", "--files-from=-", "--no-relative"].map(OsString::from),
-            );
+            arguments.extend(["--stats", "--from0", "--files-from=-", "--no-relative"].map(OsString::from));
             if *recursive {
                 arguments.push("-r".into());
             }
@@ -471,6 +474,7 @@ mod tests {
             from: "online/data".into(),
             names: vec!["--delete".into(), "#a:b".into()],
             recursive: true,
+            all_new: false,
             to: Remote { module: "datamining_plugin", path: "m/data/".into() },
         };
         let (arguments, input) = command_line(&daemon(), &transfer, Limits::SMALL);
@@ -479,6 +483,23 @@ mod tests {
             arguments[arguments.len() - 3..],
             ["--", "./online/data/", "10.77.136.198::datamining_plugin/m/data/"]
         );
+    }
+
+    #[test]
+    fn what_is_sent_is_never_found_by_size_and_time() {
+        for (all_new, compared) in [(false, "--checksum"), (true, "--ignore-times")] {
+            let transfer = Transfer::Send {
+                from: "online/data".into(),
+                names: vec!["a".into()],
+                recursive: true,
+                all_new,
+                to: Remote { module: "datamining_plugin", path: "m/data/".into() },
+            };
+            let (arguments, _) = command_line(&daemon(), &transfer, Limits::SMALL);
+            let how: Vec<_> =
+                arguments.iter().filter(|a| *a == "--checksum" || *a == "--ignore-times").collect();
+            assert_eq!(how, [compared]);
+        }
     }
 
     #[test]

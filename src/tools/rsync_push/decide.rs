@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::formats::manifest::Manifest;
 use crate::names::{Address, ModelName, Port};
 use crate::time::{LocalTime, Seconds};
 use crate::tools::rsync_push::cli::{Extraneous, Source};
@@ -170,6 +171,13 @@ pub fn decide(
     Ok(actions)
 }
 
+/// Whether no file of a part is what the push before sent, by the manifests of both.
+pub fn is_all_new(part: &Part, before: &Manifest, now: &Manifest) -> bool {
+    let dir = format!("{}/", part.to);
+    let mut files = now.files.iter().filter(|(path, _)| path.starts_with(dir.as_bytes()));
+    files.all(|(path, facts)| before.files.get(path).is_none_or(|sent| !sent.same_bytes(facts)))
+}
+
 /// Which layout is pushed (contract section 3): the newer one is used when online/release does not exist.
 fn source(observed: &Observed, named: Option<Source>) -> Result<Source> {
     let online = observed.online_release.entries.is_some();
@@ -285,6 +293,7 @@ fn backups(observed: &Observed, source: Source, version: &Version) -> Vec<Action
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::{Digest, FileFacts};
 
     fn files(names: &[&str]) -> Option<Vec<Item>> {
         Some(names.iter().map(|name| Item { name: name.into(), kind: ItemKind::File }).collect())
@@ -339,6 +348,25 @@ mod tests {
             actions[..manifest].iter().filter(|a| matches!(a, Action::DeleteExtraneous(_))).count()
         };
         assert_eq!((deletions(Extraneous::Stay), deletions(Extraneous::AreDeleted)), (0, 2));
+    }
+
+    #[test]
+    fn a_part_is_all_new_where_the_push_before_sent_none_of_its_files() {
+        let manifest = |files: &[(&str, u8)]| Manifest {
+            version: Version::parse(b"20180413192258").unwrap(),
+            files: files
+                .iter()
+                .map(|(path, byte)| (path, FileFacts { digest: Digest([*byte; 32]), mode: 0o644, size: 1 }))
+                .collect(),
+        };
+        let part = |to| Part { from: "online/data".into(), names: Vec::new(), recursive: true, to };
+        let before = manifest(&[("data/a", 1), ("data/b", 1), ("lib/m.so", 1)]);
+        let now = manifest(&[("data/a", 2), ("data/c", 1), ("lib/m.so", 1)]);
+        assert!(is_all_new(&part("data"), &before, &now));
+        assert!(!is_all_new(&part("lib"), &before, &now));
+        let one_stays = manifest(&[("data/a", 2), ("data/b", 1), ("lib/m.so", 2)]);
+        assert!(!is_all_new(&part("data"), &before, &one_stays));
+        assert!(is_all_new(&part("lib"), &before, &one_stays));
     }
 
     #[test]

@@ -74,6 +74,7 @@ pub fn report(version: &Version, member: &Member, settings: &Settings) -> Result
         from: dir.clone(),
         names: vec![settings.address.as_str().into(), name(settings).into()],
         recursive: false,
+        all_new: false,
         to: reports(settings),
     };
     let report = Transfer::SendFile { from: dir.join(&settings.address), to: reports(settings) };
