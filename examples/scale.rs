@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 
 /// A connection for a small file: seconds of the monitor's processor.
 const CONNECTION: f64 = 0.0046;
-/// Connections of a poll that fetches a version: service.conf twice, `.admitted`, `.held`, manifest, version, state, report.
-const CONNECTIONS_OF_A_FETCH: f64 = 8.0;
-/// Connections of a poll that has to wait for its batch: service.conf and `.admitted`.
+/// Connections of a poll that fetches a version: service.conf, the second look, state, version, report.
+const CONNECTIONS_OF_A_FETCH: f64 = 5.0;
+/// Connections of a poll that has to wait for its batch: service.conf and the second look.
 const CONNECTIONS_OF_A_WAIT: f64 = 2.0;
 /// Seconds of processor for each GiB that is sent whole.
 const SENT_WHOLE: f64 = 0.75;

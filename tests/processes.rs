@@ -53,9 +53,9 @@ fn what_a_part_of_rsync_writes_after_its_poll_died_is_in_no_version() {
     world.published("20180413192258");
     world.member("127.0.0.11");
     let rsync = crate::harness::parts::find("rsync").unwrap();
-    // The directory to fetch to is the last argument, and ends with a slash. The other process is in it.
+    // The directory to fetch to is the last argument. The other process is in it.
     let script = format!(
-        "for to; do :; done\ncase $to in */) ;; *) exec {} \"$@\" ;; esac\ncd \"$to\" || exit 1\n\
+        "for to; do :; done\ncase $to in */.staging-*/) ;; *) exec {} \"$@\" ;; esac\ncd \"$to\" || exit 1\n\
          (echo begun > \"$JOURNAL\"; until [ -e \"$JOURNAL.go\" ]; do sleep 0.05; done\n\
          echo late > late; echo ended > \"$JOURNAL\") > /dev/null 2>&1 &\nexec sleep 60",
         rsync.display()

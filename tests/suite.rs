@@ -48,6 +48,7 @@ mod retention;
 mod rollback;
 mod scale;
 mod scripts;
+mod second_look;
 mod service_conf_check;
 mod shells;
 mod spread;

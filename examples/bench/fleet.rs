@@ -41,10 +41,9 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-const WALL_MISSED: &str = "waiting for three crons, some two seconds, is the same on both sides, and so is the restart; a member makes eight connections where the \
+const WALL_MISSED: &str = "waiting for three crons, some two seconds, is the same on both sides, and so is the restart; a member makes five connections where the \
     script makes three, each with two processes of the monitor and the member, which here share the same processors. The larger the model, the less that weighs";
-const PROCESSOR_MISSED: &str = "eight connections of a member, not three, each a process of the daemon: what is sent weighs more, the larger the model. Fetching \
-    `.admitted`, `.held` and the manifest in one call would save two of them, and needs rsync 3.1 on every host (`--ignore-missing-args`)";
+const PROCESSOR_MISSED: &str = "five connections of a member, not three, each a process of the daemon: what is sent weighs more, the larger the model";
 
 /// How many members, and how many files: where a fleet of scripts, which keeps two versions on every member, would fill the disk, a smaller model.
 fn extent(bench: &Bench) -> Result<(u64, u64)> {

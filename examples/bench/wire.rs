@@ -29,7 +29,7 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
         let pulled = row(bench, shape, pull, None)?.goals(&[Goal::Ratio(1.0), Goal::Bytes(0.03)]);
         rows.push(pulled.if_missed(match shape.files {
             1 => "time: both sides read the whole file to find the difference, it is checked by its digest and made durable, where the script's is only copied and left to the kernel; on loopback bytes cost nothing",
-            _ => "time: eight connections of some 60 ms each (rsync itself sleeps 40 ms of them), where the script makes three; what is fetched is checked and made durable. Bytes: whatever else uses loopback is counted",
+            _ => "time: five connections, one of them while files are taken over, where the script makes three; of some 60 ms each for what is fetched, 20 ms are rsync's own sleep and 40 ms a daemon's without TCP_NODELAY (docs/scale.md). What is fetched is checked and made durable. Bytes: whatever else uses loopback is counted",
         }));
         rows.push(row(bench, shape, push, None)?.goals(&[Goal::Ratio(1.1), Goal::Bytes(1.0)]).if_missed(
             "time: every file is read for the manifest, and there are three connections more than the script's (whether the monitor answers, the manifest, env.sh). Bytes: these three, some 14 KB",
@@ -48,7 +48,7 @@ fn slow_rows(bench: &Bench, shapes: [&Shape; 2]) -> Result<Vec<Row>> {
         .into_iter()
         .map(|shape| {
             let row = row(bench, shape, pull, Some(line))?.goals(&goals);
-            Ok(row.if_missed("a poll's eight connections take the same half a second, or more on a busy machine, whatever the model's size"))
+            Ok(row.if_missed("a poll's five connections take the same third of a second, or more on a busy machine, whatever the model's size"))
         })
         .collect()
 }

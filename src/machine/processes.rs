@@ -377,6 +377,17 @@ fn in_background(work: impl FnOnce() + Send + 'static) -> Result<()> {
     started.map(drop).map_err(|e| Error::failed(format!("cannot start a thread: {}", io_cause(&e))))
 }
 
+/// Does something beside something else, on a thread of its own; both have ended when it returns. Where there is no thread to be
+/// had, one after the other.
+pub fn meanwhile<T>(beside: impl Fn() + Sync, work: impl FnOnce() -> T) -> T {
+    thread::scope(|scope| {
+        if thread::Builder::new().spawn_scoped(scope, &beside).is_err() {
+            beside();
+        }
+        work()
+    })
+}
+
 /// Waits for a child that leads a process group.
 fn wait(mut child: Child, limits: TimeLimits) -> Result<std::result::Result<ExitStatus, GivenUp>> {
     let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);

@@ -6,12 +6,15 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::machine::clock;
+use crate::machine::files;
 use crate::machine::processes::{self, GivenUp, Outcome, TimeLimits};
 use crate::names::{Address, Port};
 use crate::time::Seconds;
@@ -82,6 +85,19 @@ pub enum Transfer {
         /// The most bytes that are fetched: a larger file is left out, as a link is, without a failure.
         limit: u64,
     },
+    /// Fetches files of a remote directory together. The daemon opens each only when it has sent the one before, in the order in
+    /// which rsync sorts them: those that lie in the directory itself, then those of the directories in it.
+    FetchTogether {
+        /// The remote directory, with a trailing slash.
+        from: Remote,
+        /// Validated names below it, at most one directory deep.
+        names: Vec<String>,
+        /// The local directory, which is made for this. A name that the daemon does not have is not there afterwards; one that
+        /// it has, but that is larger than `limit`, or no plain file, is a symbolic link or a directory.
+        to: PathBuf,
+        /// The most bytes that are fetched of a file.
+        limit: u64,
+    },
     /// Makes a local directory hold exactly what a remote one holds. The files that are in it already count as fetched, also
     /// those of a try that was cut off.
     FetchDirectory {
@@ -141,6 +157,8 @@ pub struct Statistics {
 pub struct ExitCode(pub i32);
 
 impl ExitCode {
+    /// A file was removed after it was listed, and before it was opened.
+    const VANISHED: ExitCode = ExitCode(24);
     /// Timeout while sending or receiving data.
     const TIMEOUT: ExitCode = ExitCode(30);
 
@@ -228,6 +246,9 @@ fn run_to_end(
     let mut pause = Duration::from_secs(1);
     let mut tried_again = 0;
     loop {
+        if let Transfer::FetchTogether { names, to, .. } = transfer {
+            mark_as_not_fetched(names, to)?;
+        }
         let finished = match processes::run("rsync", &arguments, &input, time_limits)? {
             Outcome::Finished(finished) => finished,
             Outcome::GivenUp(GivenUp::Silent(limit)) => {
@@ -242,7 +263,8 @@ fn run_to_end(
         if code.0 == 0 || does_not_tell {
             return Ok(Ok(parse_statistics(&finished.stdout)));
         }
-        if tried_again == limits.retries || !is_transient(code, &finished.stderr) {
+        let has_vanished = code == ExitCode::VANISHED && matches!(transfer, Transfer::FetchTogether { .. });
+        if tried_again == limits.retries || !(has_vanished || is_transient(code, &finished.stderr)) {
             return Ok(Err(Failed { code, stderr: finished.stderr }));
         }
         log::debug!("{code}; again in {pause:?}");
@@ -250,6 +272,31 @@ fn run_to_end(
         pause *= 2;
         tried_again += 1;
     }
+}
+
+/// Puts a symbolic link, which rsync does not fetch, where each file is to be. rsync replaces it by what it fetches, deletes it
+/// where the daemon has nothing of that name, and leaves it alone where it skips what the daemon has. All of it anew for each try.
+fn mark_as_not_fetched(names: &[String], to: &Path) -> Result<()> {
+    files::remove_tree(to)?;
+    for mark in names.iter().map(|name| to.join(name)) {
+        let made = mark.parent().map_or(Ok(()), fs::create_dir_all);
+        made.and_then(|()| symlink(".", &mark)).map_err(|e| Error::io("create", &mark, &e))?;
+    }
+    Ok(())
+}
+
+/// The rules by which some names of a directory take part in a transfer, and nothing else does.
+fn only(names: &[String]) -> Vec<OsString> {
+    let mut rules: Vec<OsString> = Vec::new();
+    for name in names {
+        if let Some((directory, _)) = name.split_once('/') {
+            // Without a trailing slash: what is no directory counts, too, and is seen not to be one.
+            rules.push(format!("--include=/{directory}").into());
+        }
+        rules.push(format!("--include=/{name}").into());
+    }
+    rules.push("--exclude=*".into());
+    rules
 }
 
 fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<OsString>, Vec<u8>) {
@@ -305,6 +352,14 @@ fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<Os
             arguments.push(format!("--max-size={limit}").into());
             arguments.extend(["--stats", "--ignore-times", "--"].map(OsString::from));
             arguments.extend([url(from), local(to)]);
+        }
+        Transfer::FetchTogether { from, names, to, limit } => {
+            // Without --no-inc-recursive the list would come in parts. -k: a directory may lie elsewhere.
+            arguments.push(format!("--max-size={limit}").into());
+            arguments.extend(["--stats", "-r", "-k", "--no-inc-recursive", "--delete"].map(OsString::from));
+            arguments.extend(only(names));
+            arguments.push("--".into());
+            arguments.extend([url(from), into_directory(to)]);
         }
         Transfer::FetchDirectory { from, to, similar, umask, partial } => {
             // --ignore-times: a similar file of the same size and second is not taken for the same one (defect 21).
@@ -370,12 +425,16 @@ fn failure(daemon: &Daemon, transfer: &Transfer, code: ExitCode, stderr: &[u8]) 
         Transfer::List(remote) => ("look at", remote),
         Transfer::Send { to, .. } | Transfer::SendFile { to, .. } => ("send to", to),
         Transfer::DeleteExtraneous { to, .. } => ("delete in", to),
-        Transfer::FetchFile { from, .. } | Transfer::FetchDirectory { from, .. } => ("fetch", from),
+        Transfer::FetchFile { from, .. }
+        | Transfer::FetchTogether { from, .. }
+        | Transfer::FetchDirectory { from, .. } => ("fetch", from),
     };
     let said = first_complaint(stderr);
     let remedy = match transfer {
         // What is written to is this host's.
-        Transfer::FetchFile { .. } | Transfer::FetchDirectory { .. } if said.contains("No space left") => {
+        Transfer::FetchFile { .. } | Transfer::FetchTogether { .. } | Transfer::FetchDirectory { .. }
+            if said.contains("No space left") =>
+        {
             "free some space on this host's disk"
         }
         _ => remedy(code, said.as_bytes()),
@@ -500,6 +559,14 @@ mod tests {
                 arguments.iter().filter(|a| *a == "--checksum" || *a == "--ignore-times").collect();
             assert_eq!(how, [compared]);
         }
+    }
+
+    #[test]
+    fn files_that_are_fetched_together_are_all_that_takes_part() {
+        let rules = only(&[".held".into(), "config_1/service.conf".into()]);
+        let expected =
+            ["--include=/.held", "--include=/config_1", "--include=/config_1/service.conf", "--exclude=*"];
+        assert_eq!(rules, expected);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::machine::rsync::{self, Limits, Remote, Transfer};
 use crate::machine::{clock, service, terminal, trees, versions};
 use crate::retention;
 use crate::tools::hooks::{self, Hook, Told};
-use crate::tools::service_polling::decide::{Action, Plan};
+use crate::tools::service_polling::decide::{Action, KnownManifest, Plan};
 use crate::tools::service_polling::observe::{Health, Settings};
 use crate::tools::service_polling::tell;
 use crate::version::Version;
@@ -72,7 +72,9 @@ fn roll_back(plan: &Plan, error: Error, member: &Member, settings: &Settings) ->
 fn act(action: &Action, member: &Member, settings: &Settings) -> Result<()> {
     log::debug!("{action:?}");
     match action {
-        Action::FetchVersion(version, similar) => fetch(version, similar, member, settings),
+        Action::FetchVersion { version, similar, manifest } => {
+            fetch(version, similar, manifest, member, settings)
+        }
         Action::PreRestart(version) => run_hook(Hook::PreRestart, version, "", member, settings),
         Action::PostRestart(version) => {
             tell::let_hook_hear_again(member);
@@ -218,7 +220,13 @@ fn command(name: &str, line: &OsStr, settings: &Settings) -> Result<()> {
 /// Fetches a version beside its place, and renames it there when it is complete (defects 11, 23, 26). A directory of that
 /// name that holds something else is half a version which a script left: it is exchanged as a whole, so that no file that
 /// a running service has mapped is written to.
-fn fetch(version: &Version, similar: &[Version], member: &Member, settings: &Settings) -> Result<()> {
+fn fetch(
+    version: &Version,
+    similar: &[Version],
+    manifest: &KnownManifest,
+    member: &Member,
+    settings: &Settings,
+) -> Result<()> {
     let dir = files::followed(&member.versions(&settings.model));
     let (place, staging) = (dir.join(version), dir.join(format!("{STAGING}{version}")));
     files::create_directories(&dir)?;
@@ -227,6 +235,7 @@ fn fetch(version: &Version, similar: &[Version], member: &Member, settings: &Set
     let mode = files::mode(&staging)?;
     let arriving = Arriving {
         version,
+        manifest,
         similar: similar.iter().map(|v| dir.join(v)).filter(|dir| files::is_directory(dir)).collect(),
         umask: !mode & 0o777,
         partial: dir.join(format!("{STAGING}partial")),
@@ -256,6 +265,7 @@ const STAGING: &str = ".staging-";
 /// A version on its way.
 struct Arriving<'a> {
     version: &'a Version,
+    manifest: &'a KnownManifest,
     /// Directories of versions that may hold much of it.
     similar: Vec<PathBuf>,
     /// The permissions that no file gets here, as the staging directory shows.
@@ -269,9 +279,11 @@ struct Arriving<'a> {
 /// Puts a version together in its staging directory, and checks it. What the manifest names and this member has is not fetched
 /// again; of the other files only what differs from those of the same name.
 fn arrive(arriving: &Arriving, member: &Member, settings: &Settings) -> Result<()> {
-    let Arriving { version, similar, umask, partial, staging } = arriving;
-    let manifest = manifest(version, member, settings)?;
-    let taken = manifest.as_ref().map(|wanted| links::take_over(&wanted.files, similar, staging));
+    let Arriving { version, manifest, similar, umask, partial, staging } = arriving;
+    let manifest = read_manifest(version, manifest, member, settings)?;
+    let take_over = || manifest.as_ref().map(|wanted| links::take_over(&wanted.files, similar, staging));
+    // Before the next connection, since a daemon may allow one at a time.
+    let taken = processes::meanwhile(|| tell::tell(Word::Updating, version, "", member, settings), take_over);
     let fetched = Transfer::FetchDirectory {
         from: Remote { module: SERVICE_MODULE, path: format!("{}/plugin/{version}/", settings.model) },
         to: staging.to_path_buf(),
@@ -304,14 +316,26 @@ fn discard_unfinished(dir: &Path) -> Result<()> {
 }
 
 /// The monitor's manifest of a version. One that a script published has none.
-fn manifest(version: &Version, member: &Member, settings: &Settings) -> Result<Option<Manifest>> {
-    let path = member.incoming().join("manifest");
+fn read_manifest(
+    version: &Version,
+    seen: &KnownManifest,
+    member: &Member,
+    settings: &Settings,
+) -> Result<Option<Manifest>> {
     let remote = format!("{}/{MANIFESTS}/{version}", settings.model);
-    let from = Remote { module: SERVICE_MODULE, path: remote.clone() };
-    let fetch = Transfer::FetchFile { from, to: path.clone(), limit: MANIFEST_LIMIT };
-    if rsync::run_if_exists(&settings.daemon, &fetch, Limits::SMALL)?.is_none() {
-        return Ok(None);
-    }
+    let path = match seen {
+        KnownManifest::Missing => return Ok(None),
+        KnownManifest::Fetched(path) => path.clone(),
+        KnownManifest::NotAskedFor => {
+            let path = member.incoming().join("manifest");
+            let from = Remote { module: SERVICE_MODULE, path: remote.clone() };
+            let fetch = Transfer::FetchFile { from, to: path.clone(), limit: MANIFEST_LIMIT };
+            if rsync::run_if_exists(&settings.daemon, &fetch, Limits::SMALL)?.is_none() {
+                return Ok(None);
+            }
+            path
+        }
+    };
     let Some(source) = files::read_if_exists(&path, MANIFEST_LIMIT)? else {
         return Err(Error::failed(format!(
             "the monitor's {remote} is no file of at most {MANIFEST_LIMIT} bytes; nothing was installed, push again"

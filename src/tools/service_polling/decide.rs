@@ -1,5 +1,7 @@
 //! What a poll does, as a pure function of what was observed.
 
+use std::path::PathBuf;
+
 use crate::error::{Error, Result};
 use crate::formats::member_state::Word;
 use crate::formats::service_conf;
@@ -71,8 +73,22 @@ pub struct Observed {
     pub journal: Option<Journal>,
     /// Whether the version that [`takes_up`] names is not for this member yet: its batch's turn has not come, or it is held.
     pub is_held_back: bool,
+    /// What is known of the manifest of that version.
+    pub manifest: KnownManifest,
     /// The versions of this member, where old ones are to be deleted.
     pub retention: Option<Retention>,
+}
+
+/// What is known of the monitor's manifest of a version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum KnownManifest {
+    /// Nothing; it is fetched when it is needed.
+    #[default]
+    NotAskedFor,
+    /// The monitor has none: a script published the version.
+    Missing,
+    /// It lies here.
+    Fetched(PathBuf),
 }
 
 /// The versions of a member.
@@ -87,8 +103,16 @@ pub struct Retention {
 /// One step. `apply` carries them out in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Fetch a version, whole, and put it in its place. The others may be here already, and may hold much of it.
-    FetchVersion(Version, Vec<Version>),
+    /// Fetch a version, whole, check it against its manifest, and put it in its place. The other versions may be here already,
+    /// and may hold much of it. Meanwhile the monitor is told that this member is updating.
+    FetchVersion {
+        /// Which.
+        version: Version,
+        /// Where much of it may be.
+        similar: Vec<Version>,
+        /// What it is checked against.
+        manifest: KnownManifest,
+    },
     /// Let the site's own program look at a version that is fetched.
     PreRestart(Version),
     /// Tell the site's own program that the service came up with a version.
@@ -148,7 +172,7 @@ impl Plan {
         }
         match (left.first()?, done.iter().any(|action| matches!(action, Action::Install(_)))) {
             (Action::Report(_) | Action::RolledBack, _) => None,
-            (_, false) if self.steps.iter().any(|action| matches!(action, Action::FetchVersion(..))) => {
+            (_, false) if self.steps.iter().any(|action| matches!(action, Action::FetchVersion { .. })) => {
                 Some(Word::NotInstalled)
             }
             _ => Some(Word::NotRestarted),
@@ -227,8 +251,11 @@ fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
         )));
     }
     let mut steps = vec![
-        Action::Tell(Word::Updating, version.clone()),
-        Action::FetchVersion(version.clone(), similar(&version, observed)),
+        Action::FetchVersion {
+            version: version.clone(),
+            similar: similar(&version, observed),
+            manifest: observed.manifest.clone(),
+        },
         Action::PreRestart(version.clone()),
     ];
     // One with which the service did not come up is nothing to go back to.
@@ -413,7 +440,7 @@ mod tests {
     fn a_version_is_complete_before_service_conf_names_it_and_the_restart_comes_after() {
         let steps = decided(NEW, Some(OLD), None).steps;
         let place = |wanted: fn(&Action) -> bool| steps.iter().position(wanted).unwrap();
-        let fetch = place(|a| matches!(a, Action::FetchVersion(..)));
+        let fetch = place(|a| matches!(a, Action::FetchVersion { .. }));
         let keep = place(|a| matches!(a, Action::KeepPrevious(_)));
         let install = place(|a| matches!(a, Action::Install(_)));
         let start = place(|a| matches!(a, Action::Start));
@@ -428,8 +455,7 @@ mod tests {
             plan.word_of_failure(plan.steps.iter().position(wanted).unwrap())
         };
         let taken_up = decided(NEW, None, None);
-        assert_eq!(taken_up.steps[0], Action::Tell(Word::Updating, Version::parse(NEW.as_bytes()).unwrap()));
-        assert_eq!(told(&taken_up, |a| matches!(a, Action::FetchVersion(..))), Some(NotInstalled));
+        assert_eq!(told(&taken_up, |a| matches!(a, Action::FetchVersion { .. })), Some(NotInstalled));
         assert_eq!(told(&taken_up, |a| matches!(a, Action::Install(_))), Some(NotInstalled));
         assert_eq!(told(&taken_up, |a| matches!(a, Action::Start)), Some(NotRestarted));
         assert_eq!(told(&taken_up, |a| matches!(a, Action::Report(_))), None, "it serves");
@@ -496,7 +522,7 @@ mod tests {
         observed.previous = Some(conf(OLD));
         observed.failed = Some(conf(NEW));
         let plan = decide(&observed).unwrap();
-        assert!(matches!(plan.steps[..2], [Action::Tell(..), Action::FetchVersion(..)]));
+        assert!(matches!(plan.steps[0], Action::FetchVersion { .. }));
         assert!(!plan.steps.iter().any(|action| matches!(action, Action::KeepPrevious(_))));
         assert!(plan.roll_back.contains(&Action::Install(conf(OLD))));
     }

@@ -48,8 +48,8 @@ fn run(cli: Cli) -> Result<()> {
 fn poll(member: &Member, settings: &Settings) -> Result<()> {
     let installed = observe::installed(member, settings)?;
     match observe::announced(member, settings, &installed) {
-        Ok(Announced { service_conf, is_held_back }) => {
-            let observed = Observed { fetched: service_conf, is_held_back, ..installed };
+        Ok(Announced { service_conf, is_held_back, manifest }) => {
+            let observed = Observed { fetched: service_conf, is_held_back, manifest, ..installed };
             carry_out(&observed, member, settings)
         }
         Err(error) => {

@@ -9,14 +9,14 @@ use crate::formats::admitted::Admitted;
 use crate::formats::env_file::EnvFile;
 use crate::formats::held::Held;
 use crate::formats::shell::Context;
-use crate::layout::{ADMITTED, HELD, Member, SERVICE_MODULE};
-use crate::machine::files::{self, CONFIGURATION_LIMIT};
+use crate::layout::{ADMITTED, HELD, MANIFESTS, Member, SERVICE_MODULE};
+use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind};
 use crate::machine::rsync::{self, Daemon, Limits, Remote, Transfer};
 use crate::machine::{clock, environment, versions};
 use crate::names::{Address, ModelName, Port};
 use crate::retention::Keep;
 use crate::time::Seconds;
-use crate::tools::service_polling::decide::{self, Journal, Observed, Retention};
+use crate::tools::service_polling::decide::{self, Journal, KnownManifest, Observed, Retention};
 use crate::tools::service_polling::spread::Spread;
 use crate::version::Version;
 
@@ -150,6 +150,7 @@ pub fn installed(member: &Member, settings: &Settings) -> Result<Observed> {
         journal: journal.and_then(|bytes| Journal::parse(&bytes)),
         retention,
         is_held_back: false,
+        manifest: KnownManifest::default(),
     })
 }
 
@@ -160,72 +161,123 @@ pub struct Announced {
     pub service_conf: Vec<u8>,
     /// Whether that is not for this member yet: it waits for its batch, or is held.
     pub is_held_back: bool,
+    /// What is known of the manifest of the version that is taken up.
+    pub manifest: KnownManifest,
 }
 
 /// Asks the monitor what is for this member, on which all this is installed.
 pub fn announced(member: &Member, settings: &Settings, installed: &Observed) -> Result<Announced> {
     let service_conf = fetched(member, settings)?;
-    let is_held_back = match decide::takes_up(&service_conf, installed) {
-        // A rollback announces another version and then lets everybody in: whoever asked for service.conf before it and for
-        // the members that were let in after it would take the version that is being taken back. The next poll sees further.
-        Some(version) => {
-            waits(&version, member, settings)?
-                || is_held(member, settings)?
-                || fetched(member, settings)? != service_conf
+    let Some(version) = decide::takes_up(&service_conf, installed) else {
+        return Ok(Announced { service_conf, is_held_back: false, manifest: KnownManifest::NotAskedFor });
+    };
+    let look = Look::at(&version, member, settings)?;
+    // A rollback announces another version and then lets everybody in: whoever asked for service.conf before it and for
+    // the members that were let in after it would take the version that is being taken back. The next poll sees further.
+    let is_held_back = look.makes_wait(&version, settings)?
+        || look.holds(settings)?
+        || look.fetched(SERVICE_CONF)?.ok_or_else(|| no_service_conf(settings))? != service_conf;
+    Ok(Announced { service_conf, is_held_back, manifest: look.manifest(&version)? })
+}
+
+/// The monitor's service.conf, below the model's directory.
+const SERVICE_CONF: &str = "config_1/service.conf";
+
+/// A second look at the monitor once its service.conf has named a new version: in one connection `.admitted`, `.held`, the manifest
+/// and service.conf again, which the monitor's rsync opens one after the other, service.conf last.
+struct Look<'a> {
+    dir: PathBuf,
+    model: &'a ModelName,
+}
+
+/// What the monitor has of a name.
+enum Found {
+    Nothing,
+    /// It was fetched.
+    File(PathBuf),
+    /// It is larger than [`CONFIGURATION_LIMIT`], or no plain file.
+    Other,
+}
+
+impl Look<'_> {
+    fn at<'a>(version: &Version, member: &Member, settings: &'a Settings) -> Result<Look<'a>> {
+        let dir = member.incoming().join("look");
+        let fetch = Transfer::FetchTogether {
+            from: Remote { module: SERVICE_MODULE, path: format!("{}/", settings.model) },
+            names: [ADMITTED, HELD, &format!("{MANIFESTS}/{version}"), SERVICE_CONF]
+                .map(str::to_owned)
+                .into(),
+            to: dir.clone(),
+            // A member that waits for its batch looks each minute: a large manifest is fetched when its turn has come.
+            limit: CONFIGURATION_LIMIT,
+        };
+        rsync::run(&settings.daemon, &fetch, Limits::SMALL)?;
+        Ok(Look { dir, model: &settings.model })
+    }
+
+    fn find(&self, name: &str) -> Result<Found> {
+        let path = self.dir.join(name);
+        let kind = |path: &Path| Ok(files::facts(path)?.map(|facts| facts.kind));
+        Ok(match kind(&path)? {
+            // A file where the directory should be.
+            None if path.parent().map_or(Ok(None), kind)? == Some(Kind::File) => Found::Other,
+            None => Found::Nothing,
+            Some(Kind::File) => Found::File(path),
+            Some(_) => Found::Other,
+        })
+    }
+
+    /// The bytes of a file that was fetched.
+    fn fetched(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        match self.find(name)? {
+            Found::File(path) => files::read_if_exists(&path, CONFIGURATION_LIMIT),
+            Found::Nothing | Found::Other => Ok(None),
         }
-        None => false,
-    };
-    Ok(Announced { service_conf, is_held_back })
-}
-
-/// Whether the monitor lets this member wait. It says so before its service.conf names the version, so it is asked afterwards;
-/// a monitor that rolls out to all at once, a script above all, says nothing.
-fn waits(version: &Version, member: &Member, settings: &Settings) -> Result<bool> {
-    let Some((source, remote)) = fetched_if_there(ADMITTED, "every member is let in", member, settings)?
-    else {
-        return Ok(false);
-    };
-    let admitted = Admitted::parse(&source).map_err(|refusal| refusal.in_file(&remote))?;
-    let waits = admitted.holds_back(version, &settings.address);
-    if waits {
-        log::debug!("{version} is not for {} yet", settings.address);
     }
-    Ok(waits)
-}
 
-/// Whether this member is to keep what it serves, by its own clock.
-fn is_held(member: &Member, settings: &Settings) -> Result<bool> {
-    let Some((source, remote)) = fetched_if_there(HELD, "nobody is held", member, settings)? else {
-        return Ok(false);
-    };
-    let held = Held::parse(&source).map_err(|refusal| refusal.in_file(&remote))?;
-    let hold = held.hold_of(&settings.address, clock::now().instant);
-    if let Some(hold) = hold {
-        log::debug!("{} is held by {}: {}", settings.address, hold.by, hold.reason);
+    /// A dot file of the model, and its name for messages; `None` where the monitor has none. One that was not fetched is an
+    /// error: it might keep this member from a version. `without` is what follows when it is removed.
+    fn dot_file(&self, name: &str, without: &str) -> Result<Option<(Vec<u8>, PathBuf)>> {
+        let remote = format!("{}/{name}", self.model);
+        if let Found::Other = self.find(name)? {
+            return Err(Error::failed(format!(
+                "the monitor's {remote} is no file of at most {CONFIGURATION_LIMIT} bytes; remove it there, and {without}"
+            )));
+        }
+        Ok(self.fetched(name)?.map(|source| (source, remote.into())))
     }
-    Ok(hold.is_some())
-}
 
-/// A dot file of the model, and its name for messages; `None` where the monitor has none. One that is no plain file is an error:
-/// it might keep this member from a version. `without` is what follows when it is removed.
-fn fetched_if_there(
-    name: &str,
-    without: &str,
-    member: &Member,
-    settings: &Settings,
-) -> Result<Option<(Vec<u8>, PathBuf)>> {
-    let path = member.incoming().join(name);
-    let remote = format!("{}/{name}", settings.model);
-    let from = Remote { module: SERVICE_MODULE, path: remote.clone() };
-    let fetch = Transfer::FetchFile { from, to: path.clone(), limit: CONFIGURATION_LIMIT };
-    if rsync::run_if_exists(&settings.daemon, &fetch, Limits::SMALL)?.is_none() {
-        return Ok(None);
+    /// Whether the monitor lets this member wait. It says so before its service.conf names the version, so it is asked
+    /// afterwards; a monitor that rolls out to all at once, a script above all, says nothing.
+    fn makes_wait(&self, version: &Version, settings: &Settings) -> Result<bool> {
+        let Some((source, remote)) = self.dot_file(ADMITTED, "every member is let in")? else {
+            return Ok(false);
+        };
+        let admitted = Admitted::parse(&source).map_err(|refusal| refusal.in_file(&remote))?;
+        let waits = admitted.holds_back(version, &settings.address);
+        if waits {
+            log::debug!("{version} is not for {} yet", settings.address);
+        }
+        Ok(waits)
     }
-    match files::read_if_exists(&path, CONFIGURATION_LIMIT)? {
-        Some(source) => Ok(Some((source, remote.into()))),
-        None => Err(Error::failed(format!(
-            "the monitor's {remote} is no file of at most {CONFIGURATION_LIMIT} bytes; remove it there, and {without}"
-        ))),
+
+    /// Whether this member is to keep what it serves, by its own clock.
+    fn holds(&self, settings: &Settings) -> Result<bool> {
+        let Some((source, remote)) = self.dot_file(HELD, "nobody is held")? else { return Ok(false) };
+        let held = Held::parse(&source).map_err(|refusal| refusal.in_file(&remote))?;
+        let hold = held.hold_of(&settings.address, clock::now().instant);
+        if let Some(hold) = hold {
+            log::debug!("{} is held by {}: {}", settings.address, hold.by, hold.reason);
+        }
+        Ok(hold.is_some())
+    }
+
+    fn manifest(&self, version: &Version) -> Result<KnownManifest> {
+        Ok(match self.find(&format!("{MANIFESTS}/{version}"))? {
+            Found::Nothing => KnownManifest::Missing,
+            Found::File(path) => KnownManifest::Fetched(path),
+            Found::Other => KnownManifest::NotAskedFor,
+        })
     }
 }
 
@@ -237,13 +289,15 @@ fn fetched(member: &Member, settings: &Settings) -> Result<Vec<u8>> {
     incoming.parent().map_or(Ok(()), files::create_directories)?;
     files::create_new_directory(&incoming)?;
     let to = incoming.join("service.conf");
-    let from = Remote { module: SERVICE_MODULE, path: format!("{}/config_1/service.conf", settings.model) };
+    let from = Remote { module: SERVICE_MODULE, path: format!("{}/{SERVICE_CONF}", settings.model) };
     let transfer = Transfer::FetchFile { from, to: to.clone(), limit: CONFIGURATION_LIMIT };
     rsync::run(&settings.daemon, &transfer, Limits::SMALL)?;
-    files::read_if_exists(&to, CONFIGURATION_LIMIT)?.ok_or_else(|| {
-        Error::failed(format!(
-            "{} has no file config_1/service.conf of at most {CONFIGURATION_LIMIT} bytes on the monitor; look at it there",
-            settings.model
-        ))
-    })
+    files::read_if_exists(&to, CONFIGURATION_LIMIT)?.ok_or_else(|| no_service_conf(settings))
+}
+
+fn no_service_conf(settings: &Settings) -> Error {
+    Error::failed(format!(
+        "{} has no file {SERVICE_CONF} of at most {CONFIGURATION_LIMIT} bytes on the monitor; look at it there",
+        settings.model
+    ))
 }
