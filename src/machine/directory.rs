@@ -1,49 +1,146 @@
-//! A directory that is looked into many times.
+//! A directory that is opened once, and what is below it: found from there, since the way from the root of all files is a
+//! sixth of all that copying tens of thousands of small files costs, and a quarter of what looking at thousands of models costs.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
+use nix::fcntl::{self, AtFlags, OFlag};
 use nix::libc;
-use nix::sys::stat::{SFlag, fstatat};
-use nix::unistd::{AccessFlags, faccessat};
+use nix::sys::stat::{self, FileStat, Mode};
+use nix::unistd;
 
 use crate::error::{Error, Result};
+use crate::identity::Identity;
+use crate::machine::files::Kind;
 
-/// A directory that stays open: what lies in it is found from there, where a whole path is walked from the root for every look.
+/// A directory. Paths are those below it; a link at a path's end is never followed.
 #[derive(Debug)]
 pub struct Directory {
-    path: PathBuf,
     opened: File,
+    path: PathBuf,
 }
 
 impl Directory {
-    /// Opens a directory, also one that may only be searched; `None` where there is none.
-    pub fn open(path: &Path) -> Option<Directory> {
+    /// Opens a directory, also one that may only be searched. Fails where there is none.
+    pub fn open(path: &Path) -> Result<Directory> {
         let flags = libc::O_PATH | libc::O_DIRECTORY;
-        let opened = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-        Some(Directory { path: path.to_path_buf(), opened })
+        let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+        let opened = opened.map_err(|e| Error::io("list", path, &e))?;
+        Ok(Directory { opened, path: path.to_path_buf() })
     }
 
-    /// Whether something is there, by its path from this directory. A symbolic link is not followed.
-    pub fn has(&self, path: &str) -> Result<bool> {
-        // No facts are asked for, which costs a tenth less; as the effective user, as for whoever opens it.
-        let flags = AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_EACCESS;
-        match faccessat(&self.opened, path, AccessFlags::F_OK, flags) {
-            Ok(()) => Ok(true),
-            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
-            Err(errno) => Err(Error::io("look at", &self.path.join(path), &io::Error::from(errno))),
+    /// A path as messages name it.
+    pub fn path_of(&self, below: &[u8]) -> PathBuf {
+        self.path.join(OsStr::from_bytes(below))
+    }
+
+    /// What is there.
+    pub fn look_at(&self, below: &[u8]) -> io::Result<FileStat> {
+        again(|| stat::fstatat(&self.opened, below, AtFlags::AT_SYMLINK_NOFOLLOW))
+    }
+
+    /// Whether something is there, a symbolic link too.
+    pub fn has(&self, below: &str) -> Result<bool> {
+        match self.look_at(below.as_bytes()) {
+            Ok(_) => Ok(true),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+            Err(e) => Err(Error::io("look at", &self.path.join(below), &e)),
         }
     }
 
-    /// Whether a path from this directory is a directory (a symbolic link to one counts).
-    pub fn has_directory(&self, path: &str) -> bool {
-        fstatat(&self.opened, path, AtFlags::empty())
-            .is_ok_and(|facts| SFlag::from_bits_truncate(facts.st_mode & libc::S_IFMT) == SFlag::S_IFDIR)
+    /// Whether a directory is there (a symbolic link to one counts).
+    pub fn has_directory(&self, below: &str) -> bool {
+        again(|| stat::fstatat(&self.opened, below, AtFlags::empty()))
+            .is_ok_and(|found| kind_of(&found) == Kind::Directory)
     }
+
+    /// What the directory itself is.
+    pub fn itself(&self) -> io::Result<FileStat> {
+        again(|| stat::fstat(&self.opened))
+    }
+
+    /// Opens a file for reading. A fifo does not wait for a writer.
+    pub fn open_file(&self, below: &[u8]) -> Result<File> {
+        let opened = self.opened(below, OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0);
+        opened.map_err(|e| Error::io("read", &self.path_of(below), &e))
+    }
+
+    /// Creates a file for writing, where nothing is yet.
+    pub fn create_file(&self, below: &[u8], mode: u32) -> io::Result<File> {
+        self.opened(below, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, mode)
+    }
+
+    fn opened(&self, below: &[u8], flags: OFlag, mode: u32) -> io::Result<File> {
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_LARGEFILE;
+        again(|| fcntl::openat(&self.opened, below, flags, Mode::from_bits_truncate(mode))).map(File::from)
+    }
+
+    /// Makes a directory, where nothing is yet.
+    pub fn create_directory(&self, below: &[u8], mode: u32) -> io::Result<()> {
+        again(|| stat::mkdirat(&self.opened, below, Mode::from_bits_truncate(mode)))
+    }
+
+    /// Makes a symbolic link, where nothing is yet.
+    pub fn create_link(&self, below: &[u8], target: &Path) -> io::Result<()> {
+        again(|| unistd::symlinkat(target, &self.opened, below))
+    }
+
+    /// Where a symbolic link points.
+    pub fn read_link(&self, below: &[u8]) -> io::Result<OsString> {
+        again(|| fcntl::readlinkat(&self.opened, below))
+    }
+
+    /// Gives a file of this directory the same path in another.
+    pub fn link_into(&self, other: &Directory, below: &[u8]) -> io::Result<()> {
+        again(|| unistd::linkat(&self.opened, below, &other.opened, below, AtFlags::empty()))
+    }
+
+    /// Takes a name away.
+    pub fn remove_file(&self, below: &[u8]) -> io::Result<()> {
+        again(|| unistd::unlinkat(&self.opened, below, unistd::UnlinkatFlags::NoRemoveDir))
+    }
+}
+
+/// A call, made again where a signal interrupts it.
+fn again<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            other => return other.map_err(io::Error::from),
+        }
+    }
+}
+
+pub(super) fn kind_of(found: &FileStat) -> Kind {
+    match found.st_mode & libc::S_IFMT {
+        libc::S_IFREG => Kind::File,
+        libc::S_IFDIR => Kind::Directory,
+        libc::S_IFLNK => Kind::Link,
+        _ => Kind::Special,
+    }
+}
+
+pub(super) fn identity_of(found: &FileStat) -> Identity {
+    Identity {
+        device: found.st_dev,
+        inode: found.st_ino,
+        modified_ns: nanoseconds(found.st_mtime, found.st_mtime_nsec),
+        size: u64::try_from(found.st_size).unwrap_or(0),
+    }
+}
+
+/// When its inode was changed last, nanoseconds since 1970.
+pub(super) fn changed_ns(found: &FileStat) -> i128 {
+    nanoseconds(found.st_ctime, found.st_ctime_nsec)
+}
+
+fn nanoseconds(seconds: i64, more: i64) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(more)
 }
 
 #[cfg(test)]
@@ -83,7 +180,7 @@ mod tests {
                 [directory.has(name).map(drop), files::facts(&path(name)).map(drop)].map(Result::unwrap_err);
             assert_eq!(ours.to_string(), whole.to_string());
         }
-        assert!(Directory::open(&path("model/status")).is_none());
-        assert!(Directory::open(&path("other")).is_none());
+        assert!(Directory::open(&path("model/status")).is_err());
+        assert!(Directory::open(&path("other")).is_err());
     }
 }

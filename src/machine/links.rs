@@ -11,8 +11,8 @@ use crate::by_path::ByPath;
 use crate::digest::{FileFacts, Files};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
+use crate::machine::directory::{self, Directory};
 use crate::machine::files::Kind;
-use crate::machine::root::{self, Root};
 use crate::machine::trees::{self, Entry, Survey};
 
 /// What a file would be like if it were made anew.
@@ -25,7 +25,7 @@ struct Made {
 
 impl Made {
     /// As a directory that this process has just made tells.
-    fn below(dir: &Root) -> Option<Made> {
+    fn below(dir: &Directory) -> Option<Made> {
         let found = dir.itself().ok()?;
         Some(Made { umask: !found.st_mode & 0o777, uid: found.st_uid, gid: found.st_gid })
     }
@@ -44,9 +44,10 @@ pub type Taken = ByPath<(Identity, FileFacts)>;
 /// is left out.
 pub fn take_over(wanted: &Files, earlier: &[PathBuf], destination: &Path) -> Taken {
     let mut taken = Taken::default();
-    let Ok(destination) = Root::open(destination) else { return taken };
+    let Ok(destination) = Directory::open(destination) else { return taken };
     let Some(made) = Made::below(&destination) else { return taken };
-    let earlier: Vec<Root> = earlier.iter().filter_map(|version| Root::open(version).ok()).collect();
+    let earlier: Vec<Directory> =
+        earlier.iter().filter_map(|version| Directory::open(version).ok()).collect();
     for (path, facts) in wanted.iter() {
         let found = earlier.iter().find_map(|version| {
             take(version, path, facts, made, &destination).unwrap_or_else(|error| {
@@ -62,14 +63,14 @@ pub fn take_over(wanted: &Files, earlier: &[PathBuf], destination: &Path) -> Tak
 }
 
 fn take(
-    version: &Root,
+    version: &Directory,
     path: &[u8],
     wanted: &FileFacts,
     made: Made,
-    destination: &Root,
+    destination: &Directory,
 ) -> Result<Option<Identity>> {
     let Ok(found) = version.look_at(path) else { return Ok(None) };
-    let identity = root::identity_of(&found);
+    let identity = directory::identity_of(&found);
     if !is_shareable(&found, wanted.size, wanted.mode, made) {
         return Ok(None);
     }
@@ -84,14 +85,16 @@ fn take(
 
 /// Whether a file would be like this if it were made anew.
 fn is_shareable(found: &FileStat, size: u64, mode: u32, made: Made) -> bool {
-    root::kind_of(found) == Kind::File && root::identity_of(found).size == size && made.is_like(found, mode)
+    directory::kind_of(found) == Kind::File
+        && directory::identity_of(found).size == size
+        && made.is_like(found, mode)
 }
 
 /// Gives a file a second name, if it still is the one that was read; returns whether it was given.
-fn link(version: &Root, path: &[u8], identity: Identity, destination: &Root) -> Result<bool> {
+fn link(version: &Directory, path: &[u8], identity: Identity, destination: &Directory) -> Result<bool> {
     let failed = |e: std::io::Error| Error::io("link to", &version.path_of(path), &e);
     version.link_into(destination, path).map_err(failed)?;
-    if root::identity_of(&destination.look_at(path).map_err(failed)?) == identity {
+    if directory::identity_of(&destination.look_at(path).map_err(failed)?) == identity {
         return Ok(true);
     }
     match destination.remove_file(path) {
@@ -101,17 +104,20 @@ fn link(version: &Root, path: &[u8], identity: Identity, destination: &Root) -> 
 }
 
 /// Makes the directories above a path, each like that of the earlier version; returns whether they are there.
-fn mirror_directories(version: &Root, path: &[u8], made: Made, destination: &Root) -> Result<bool> {
+fn mirror_directories(version: &Directory, path: &[u8], made: Made, destination: &Directory) -> Result<bool> {
     let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     for dir in ends.map(|(end, _)| &path[..end]) {
-        if destination.look_at(dir).is_ok_and(|there| root::kind_of(&there) == Kind::Directory) {
+        if destination.look_at(dir).is_ok_and(|there| directory::kind_of(&there) == Kind::Directory) {
             continue;
         }
         let failed = |e: std::io::Error| Error::io("create", &destination.path_of(dir), &e);
         let found = version.look_at(dir).map_err(failed)?;
         let mode = found.st_mode & 0o7777;
         // What does not let its owner write could not be filled.
-        if root::kind_of(&found) != Kind::Directory || !made.is_like(&found, mode) || mode & 0o700 != 0o700 {
+        if directory::kind_of(&found) != Kind::Directory
+            || !made.is_like(&found, mode)
+            || mode & 0o700 != 0o700
+        {
             return Ok(false);
         }
         destination.create_directory(dir, mode).map_err(failed)?;
@@ -141,10 +147,13 @@ impl Earlier {
     /// What [`trees::copy`] shares: a file gets a second name in the copy instead of being copied, if it would be like a copy, and
     /// has the bytes that the source is read to have. A file that rotted on the disk is not handed on. `None` where nothing can
     /// be shared.
-    pub fn sharing(self, copy: &Path) -> Option<impl Fn(&Root, &[u8], &Entry, &Root) -> Option<FileFacts>> {
-        let made = Made::below(&Root::open(copy).ok()?)?;
-        let version = Root::open(&self.dir).ok()?;
-        Some(move |source: &Root, path: &[u8], entry: &Entry, destination: &Root| {
+    pub fn sharing(
+        self,
+        copy: &Path,
+    ) -> Option<impl Fn(&Directory, &[u8], &Entry, &Directory) -> Option<FileFacts>> {
+        let made = Made::below(&Directory::open(copy).ok()?)?;
+        let version = Directory::open(&self.dir).ok()?;
+        Some(move |source: &Directory, path: &[u8], entry: &Entry, destination: &Directory| {
             self.files.get(path)?;
             share(&version, source, path, entry, made, destination).unwrap_or_else(|error| {
                 log::debug!("copied instead: {error}");
@@ -155,12 +164,12 @@ impl Earlier {
 }
 
 fn share(
-    version: &Root,
-    source: &Root,
+    version: &Directory,
+    source: &Directory,
     path: &[u8],
     entry: &Entry,
     made: Made,
-    destination: &Root,
+    destination: &Directory,
 ) -> Result<Option<FileFacts>> {
     let (mode, failed) = (entry.mode & 0o777, |e| Error::io("read", &version.path_of(path), &e));
     let mut beside = version.open_file(path)?;
@@ -181,6 +190,6 @@ fn share(
     if size != entry.identity.size {
         return Ok(None);
     }
-    let is_linked = link(version, path, root::identity_of(&found), destination)?;
+    let is_linked = link(version, path, directory::identity_of(&found), destination)?;
     Ok(is_linked.then_some(FileFacts { digest, mode, size }))
 }

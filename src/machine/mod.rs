@@ -16,7 +16,6 @@ pub mod net;
 pub mod probe;
 pub mod proc;
 pub mod processes;
-mod root;
 pub mod rsync;
 pub mod service;
 pub mod terminal;

@@ -14,8 +14,8 @@ use crate::by_path::ByPath;
 use crate::digest::{Digest, FileFacts, Files};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
+use crate::machine::directory::{self, Directory};
 use crate::machine::files::{self, Kind};
-use crate::machine::root::{self, Root};
 
 /// How much is read at once, bytes.
 const CHUNK: usize = 1 << 17;
@@ -50,7 +50,7 @@ pub fn survey(root: &Path) -> Result<Survey> {
 
 /// Lists some names of a tree, and everything below those.
 pub fn survey_names(root: &Path, names: &[OsString]) -> Result<Survey> {
-    let root = Root::open(root)?;
+    let root = Directory::open(root)?;
     let mut stops = Vec::new();
     for name in names {
         let entry = entry_of(&root, name.as_bytes())?;
@@ -80,11 +80,11 @@ pub fn is_unchanged(root: &Path, surveyed: &Survey, may_be_gone: &[u8]) -> Resul
 fn walk(root: &Path, show: &mut dyn FnMut(&[u8], Entry)) -> Result<()> {
     let mut stops = stops_in(root)?;
     stops.retain(|name| !name.starts_with(b"."));
-    walk_through(&Root::open(root)?, &mut Vec::new(), stops, show)
+    walk_through(&Directory::open(root)?, &mut Vec::new(), stops, show)
 }
 
 fn walk_through(
-    root: &Root,
+    root: &Directory,
     path: &mut Vec<u8>,
     stops: Vec<Vec<u8>>,
     show: &mut dyn FnMut(&[u8], Entry),
@@ -123,9 +123,9 @@ fn add_stops(stops: &mut Vec<Vec<u8>>, name: &[u8], is_directory: bool) {
     }
 }
 
-fn entry_of(root: &Root, path: &[u8]) -> Result<Entry> {
+fn entry_of(root: &Directory, path: &[u8]) -> Result<Entry> {
     let found = root.look_at(path).map_err(|e| Error::io("look at", &root.path_of(path), &e))?;
-    let kind = root::kind_of(&found);
+    let kind = directory::kind_of(&found);
     let target = match kind {
         Kind::Link => {
             let read = root.read_link(path);
@@ -134,12 +134,18 @@ fn entry_of(root: &Root, path: &[u8]) -> Result<Entry> {
         }
         _ => None,
     };
-    let mut identity = root::identity_of(&found);
+    let mut identity = directory::identity_of(&found);
     if kind == Kind::Directory {
         // A directory's size says nothing about its content.
         identity.size = 0;
     }
-    Ok(Entry { kind, mode: found.st_mode & 0o7777, identity, changed_ns: root::changed_ns(&found), target })
+    Ok(Entry {
+        kind,
+        mode: found.st_mode & 0o7777,
+        identity,
+        changed_ns: directory::changed_ns(&found),
+        target,
+    })
 }
 
 /// The bytes of a tree's regular files.
@@ -185,7 +191,7 @@ fn leaves_the_tree(path: &Path, target: &Path) -> bool {
 
 /// What puts a regular file in its place in another way than by copying it, and returns what it read of the source; `None` where
 /// it cannot.
-pub type Share<'a> = &'a dyn Fn(&Root, &[u8], &Entry, &Root) -> Option<FileFacts>;
+pub type Share<'a> = &'a dyn Fn(&Directory, &[u8], &Entry, &Directory) -> Option<FileFacts>;
 
 /// Copies what was surveyed into an existing directory as `cp -r` does: the modes that the umask leaves, no set-id bits,
 /// no times, links as links; one path before all others. Then makes all of it durable. Returns the regular files, with the
@@ -199,7 +205,7 @@ pub fn copy(source: &Path, survey: &Survey, first: &[u8], destination: &Path, sh
 }
 
 fn fill(source: &Path, survey: &Survey, first: &[u8], destination: &Path, share: Share) -> Result<Files> {
-    let (from, to) = (Root::open(source)?, Root::open(destination)?);
+    let (from, to) = (Directory::open(source)?, Directory::open(destination)?);
     let is_first = |path: &[u8]| path == first;
     let in_order = survey.iter().filter(|(path, _)| is_first(path));
     let in_order = in_order.chain(survey.iter().filter(|(path, _)| !is_first(path)));
@@ -233,7 +239,7 @@ fn restrict(dir: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(dir, wanted).map_err(|e| Error::io("set the mode of", dir, &e))
 }
 
-fn copy_entry(from: &Root, path: &[u8], entry: &Entry, to: &Root) -> Result<Option<FileFacts>> {
+fn copy_entry(from: &Directory, path: &[u8], entry: &Entry, to: &Directory) -> Result<Option<FileFacts>> {
     let failed = |e: std::io::Error| Error::io("copy to", &to.path_of(path), &e);
     match (entry.kind, &entry.target) {
         (Kind::Directory, _) => {
@@ -291,7 +297,7 @@ impl WrittenAhead<'_> {
 /// Fails when it has more bytes than it had when it was surveyed: it may grow as fast as it is read.
 pub(super) fn read_through(
     mut file: File,
-    root: &Root,
+    root: &Directory,
     path: &[u8],
     surveyed: u64,
     mut hand_on: impl FnMut(&[u8]) -> Result<()>,
@@ -330,7 +336,7 @@ pub(super) fn digest_unless(
     survey: &Survey,
     known: impl Fn(&[u8], &Entry) -> Option<FileFacts>,
 ) -> Result<Files> {
-    let root = Root::open(root)?;
+    let root = Directory::open(root)?;
     let mut files = Files::with_capacity(survey.len());
     for (path, entry) in survey.iter().filter(|(_, entry)| entry.kind == Kind::File) {
         let facts = match known(path, entry) {
@@ -351,7 +357,7 @@ pub fn digest(root: &Path, survey: &Survey) -> Result<Files> {
 }
 
 /// A regular file's digest, and its size in bytes, which must not be more than it was surveyed with.
-pub(super) fn digest_of(root: &Root, path: &[u8], surveyed: u64) -> Result<(Digest, u64)> {
+pub(super) fn digest_of(root: &Directory, path: &[u8], surveyed: u64) -> Result<(Digest, u64)> {
     read_through(root.open_file(path)?, root, path, surveyed, |_| Ok(()))
 }
 

@@ -22,7 +22,7 @@ impl<'a> Models<'a> {
     /// Opens the trees. A tree that is not mounted must not look like "no models" (defect 24).
     pub fn open(monitor: &'a Monitor) -> Result<Models<'a>> {
         let open = |path: PathBuf| {
-            Directory::open(&path).ok_or_else(|| {
+            Directory::open(&path).map_err(|_| {
                 let path = path.display();
                 Error::failed(format!("{path} is not a directory; mount it, or correct MONITOR_ROOT"))
             })
