@@ -8,13 +8,17 @@ use crate::crash::trial::{Bench, Disturbance};
 
 /// Disturbs a case at its first call of this name that names this path and did something; by an error, or by its death.
 fn disturbed(case: &Case, name: &str, path: &str, error: Option<&str>) {
-    let bench = Bench::new(case);
     let is_it = |call: &Call| {
         call.name == name && call.succeeded() && call.arguments.iter().any(|argument| argument.contains(path))
     };
-    let found = bench.reference.points.iter().find(|point| is_it(&point.call));
-    let point = found.unwrap_or_else(|| panic!("{}: no {name} of {path}", case.name));
-    let disturbance = error.map_or(Disturbance::Kill(point), |error| Disturbance::Fail(point, error));
+    // Where rsync is slow, the run looks at it, and places are known up to there only: then once more.
+    let found = (0..5).find_map(|_| {
+        let bench = Bench::new(case);
+        let point = bench.reference.points.iter().find(|point| is_it(&point.call)).cloned();
+        point.map(|point| (bench, point))
+    });
+    let (bench, point) = found.unwrap_or_else(|| panic!("{}: no {name} of {path}", case.name));
+    let disturbance = error.map_or(Disturbance::Kill(&point), |error| Disturbance::Fail(&point, error));
     let trial = bench.disturb(disturbance);
     assert!(trial.reached, "{disturbance}");
     let wrong = error.and_then(|error| wrong_end(case, &point.call, error, &trial));
