@@ -94,7 +94,7 @@ fn row(bench: &Bench, files: usize, size: usize, changed: Option<usize>, what: &
 const COPY_MISSED: &str = "every file is digested while it is copied, and the journal, `status`, the manifest and the names are made durable one after the other, \
     14 times: some 50 ms here; `cp` does none of it";
 /// The same for many files.
-const MANY_MISSED: &str = "as for few files; a copy costs as much processor time as `cp` does, the digests included, and what is left of the time is the disk's";
+const MANY_MISSED: &str = "a copy costs as much processor time as `cp` does, the digests included; the rest is the disk's, and differs more from run to run than the two do";
 /// What it costs where nearly nothing is copied.
 const LINK_MISSED: &str = "the upload is read and digested, and so is the published file that gets a second name, so that neither a torn upload nor a rotten file is published: \
     that is to read twice what `cp` reads once and writes once, and no more is to be had but by trusting one of the two";

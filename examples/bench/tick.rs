@@ -225,7 +225,7 @@ impl Ticks {
 }
 
 const SCRIPT_MISSED: &str = "nothing can be that much faster where a shell starts a process in a millisecond: the script takes one or two for each model, and the least process that only looks for \
-    `status` and `success` (the row beside that) is some 700 times faster";
+    `status` and `success` (the row beside that) is some 600 times faster";
 const FLOOR_MISSED: &str = "it looks six times, not twice: also for what a run that was killed has left (`.success.removing`, `.dispatch`, `plugin/.discarded`) and for the \
     model's directory, so that one that is not there is an error; and it reads the registry as a shell would, where this process only looks for `mymodel=`. Less would take a \
     file that says which models have work, kept by whoever makes work, and an unchanged rsync.sh does not keep it";

@@ -32,7 +32,7 @@ pub fn rows(bench: &Bench) -> Result<Vec<Row>> {
             _ => "time: five connections, one of them while files are taken over, where the script makes three; of some 60 ms each for what is fetched, 20 ms are rsync's own sleep and 40 ms a daemon's without TCP_NODELAY (docs/scale.md). What is fetched is checked and made durable. Bytes: whatever else uses loopback is counted",
         }));
         rows.push(row(bench, shape, push, None)?.goals(&[Goal::Ratio(1.1), Goal::Bytes(1.0)]).if_missed(
-            "time: every file is read for the manifest, and there are three connections more than the script's (whether the monitor answers, the manifest, env.sh). Bytes: these three, some 14 KB",
+            "time: every file is read for the manifest, and there are three connections more than the script's (whether the monitor answers, the manifest, env.sh). Bytes: these three connections",
         ));
     }
     // A network of its own is one of a thread.
