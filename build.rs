@@ -7,6 +7,7 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
     // What links is `cc`, unless cargo is told otherwise. It prints a path if it has the file, and otherwise only the name.
     let linker = std::env::var_os("RUSTC_LINKER").unwrap_or_else(|| "cc".into());
     let answer = Command::new(linker).arg("-print-file-name=libgcc_eh.a").output();

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::machine::files::Kind;
 
-/// A directory. Paths are those below it; a link at a path's end is never followed.
+/// A directory. Paths are those below it; a link at a path's end is not followed, but by [`Directory::has_directory`].
 #[derive(Debug)]
 pub struct Directory {
     opened: File,
@@ -30,13 +30,19 @@ impl Directory {
     pub fn open(path: &Path) -> Result<Directory> {
         let flags = libc::O_PATH | libc::O_DIRECTORY;
         let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
-        let opened = opened.map_err(|e| Error::io("list", path, &e))?;
+        let opened = opened.map_err(|e| Error::io("open", path, &e))?;
         Ok(Directory { opened, path: path.to_path_buf() })
     }
 
     /// A path as messages name it.
     pub fn path_of(&self, below: &[u8]) -> PathBuf {
         self.path.join(OsStr::from_bytes(below))
+    }
+
+    /// Whether a path is short enough to be named from the root, too.
+    pub fn reaches(&self, below: &[u8]) -> bool {
+        let longest = usize::try_from(libc::PATH_MAX).unwrap_or(usize::MAX);
+        self.path.as_os_str().len() + 1 + below.len() < longest
     }
 
     /// What is there.
@@ -172,7 +178,10 @@ mod tests {
             ("other/status", false, false),
         ] {
             assert_eq!(directory.has(name).unwrap(), is_there, "{name}");
-            assert_eq!(files::facts(&path(name)).unwrap().is_some(), is_there, "{name}");
+            let facts = files::facts(&path(name)).unwrap();
+            assert_eq!(facts.is_some(), is_there, "{name}");
+            let identity = directory.look_at(name.as_bytes()).ok().map(|found| identity_of(&found));
+            assert_eq!(identity, facts.map(|facts| facts.identity), "{name}");
             assert_eq!(directory.has_directory(name), is_directory, "{name}");
         }
         for name in ["loop/status", &"a".repeat(300)] {

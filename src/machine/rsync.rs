@@ -53,8 +53,8 @@ pub enum Transfer {
         names: Vec<OsString>,
         /// Whether directories are descended into (`-r`).
         recursive: bool,
-        /// Whether every file is known to be another one than the one there, if there is one. Then all are sent, as what differs;
-        /// otherwise both sides read all of them first to find out which are.
+        /// Whether every file is likely to be another one than the one there, if there is one. Then all are sent, as what differs, and
+        /// written again where nothing does; otherwise both sides read all of them first to find out which are.
         all_new: bool,
         /// Where to.
         to: Remote,
@@ -85,15 +85,15 @@ pub enum Transfer {
         /// The most bytes that are fetched: a larger file is left out, as a link is, without a failure.
         limit: u64,
     },
-    /// Fetches files of a remote directory together. The daemon opens each only when it has sent the one before, in the order in
-    /// which rsync sorts them: those that lie in the directory itself, then those of the directories in it.
+    /// Fetches files of a remote directory together. The daemon looks for each by its name, and opens each only when it has sent the
+    /// one before, in the order in which rsync sorts them: those that lie in the directory itself, then those of the directories in it.
     FetchTogether {
         /// The remote directory, with a trailing slash.
         from: Remote,
         /// Validated names below it, at most one directory deep.
         names: Vec<String>,
         /// The local directory, which is made for this. A name that the daemon does not have is not there afterwards; one that
-        /// it has, but that is larger than `limit`, or no plain file, is a symbolic link or a directory.
+        /// it has, but that is larger than `limit`, or no plain file, is a symbolic link.
         to: PathBuf,
         /// The most bytes that are fetched of a file.
         limit: u64,
@@ -157,8 +157,6 @@ pub struct Statistics {
 pub struct ExitCode(pub i32);
 
 impl ExitCode {
-    /// A file was removed after it was listed, and before it was opened.
-    const VANISHED: ExitCode = ExitCode(24);
     /// Timeout while sending or receiving data.
     const TIMEOUT: ExitCode = ExitCode(30);
 
@@ -246,9 +244,11 @@ fn run_to_end(
     let mut pause = Duration::from_secs(1);
     let mut tried_again = 0;
     loop {
-        if let Transfer::FetchTogether { names, to, .. } = transfer {
-            mark_as_not_fetched(names, to)?;
-        }
+        let together = match transfer {
+            Transfer::FetchTogether { names, to, .. } => Some((names, to)),
+            _ => None,
+        };
+        together.map_or(Ok(()), |(names, to)| mark_as_not_fetched(names, to))?;
         let finished = match processes::run("rsync", &arguments, &input, time_limits)? {
             Outcome::Finished(finished) => finished,
             Outcome::GivenUp(GivenUp::Silent(limit)) => {
@@ -263,9 +263,21 @@ fn run_to_end(
         if code.0 == 0 || does_not_tell {
             return Ok(Ok(parse_statistics(&finished.stdout)));
         }
-        let has_vanished = code == ExitCode::VANISHED && matches!(transfer, Transfer::FetchTogether { .. });
-        if tried_again == limits.retries || !(has_vanished || is_transient(code, &finished.stderr)) {
-            return Ok(Err(Failed { code, stderr: finished.stderr }));
+        let stderr = match together {
+            Some((names, to)) => {
+                let (missing, rest) = missing(names, &finished.stderr);
+                if code.0 == 23 && rest.is_empty() {
+                    missing.into_iter().try_for_each(|name| files::remove_if_exists(&to.join(name)))?;
+                    return Ok(Ok(parse_statistics(&finished.stdout)));
+                }
+                rest.into_bytes()
+            }
+            None => finished.stderr,
+        };
+        // Removed after it was found, and before it was opened.
+        let has_vanished = together.is_some() && contains(&stderr, b"file has vanished");
+        if tried_again == limits.retries || !(has_vanished || is_transient(code, &stderr)) {
+            return Ok(Err(Failed { code, stderr }));
         }
         log::debug!("{code}; again in {pause:?}");
         clock::pause(pause);
@@ -274,8 +286,8 @@ fn run_to_end(
     }
 }
 
-/// Puts a symbolic link, which rsync does not fetch, where each file is to be. rsync replaces it by what it fetches, deletes it
-/// where the daemon has nothing of that name, and leaves it alone where it skips what the daemon has. All of it anew for each try.
+/// Puts a symbolic link, which rsync does not fetch, where each file is to be. rsync replaces it by what it fetches, and leaves it
+/// alone where it skips what the daemon has. All of it anew for each try.
 fn mark_as_not_fetched(names: &[String], to: &Path) -> Result<()> {
     files::remove_tree(to)?;
     for mark in names.iter().map(|name| to.join(name)) {
@@ -285,18 +297,18 @@ fn mark_as_not_fetched(names: &[String], to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The rules by which some names of a directory take part in a transfer, and nothing else does.
-fn only(names: &[String]) -> Vec<OsString> {
-    let mut rules: Vec<OsString> = Vec::new();
-    for name in names {
-        if let Some((directory, _)) = name.split_once('/') {
-            // Without a trailing slash: what is no directory counts, too, and is seen not to be one.
-            rules.push(format!("--include=/{directory}").into());
+/// The names of which the daemon says that it does not have them, and what else it says.
+fn missing<'a>(names: &'a [String], stderr: &[u8]) -> (Vec<&'a String>, String) {
+    let text = String::from_utf8_lossy(stderr);
+    let (mut missing, mut rest) = (Vec::new(), String::new());
+    for line in text.lines().filter(|line| !line.is_empty() && !is_closing(line)) {
+        let is_missing = line.contains("link_stat ") && line.contains("failed: No such file or directory");
+        match names.iter().find(|name| is_missing && line.contains(&format!("/{name}\""))) {
+            Some(name) => missing.push(name),
+            None => rest.extend([line, "\n"]),
         }
-        rules.push(format!("--include=/{name}").into());
     }
-    rules.push("--exclude=*".into());
-    rules
+    (missing, rest)
 }
 
 fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<OsString>, Vec<u8>) {
@@ -354,12 +366,16 @@ fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<Os
             arguments.extend([url(from), local(to)]);
         }
         Transfer::FetchTogether { from, names, to, limit } => {
-            // Without --no-inc-recursive the list would come in parts. -k: a directory may lie elsewhere.
+            // Each is looked for by its name: a list of the directory may lack a file that is just being replaced (btrfs). The names
+            // stand behind a /./, where --relative begins.
             arguments.push(format!("--max-size={limit}").into());
-            arguments.extend(["--stats", "-r", "-k", "--no-inc-recursive", "--delete"].map(OsString::from));
-            arguments.extend(only(names));
-            arguments.push("--".into());
-            arguments.extend([url(from), into_directory(to)]);
+            let options = ["--stats", "--ignore-times", "--relative", "--no-implied-dirs", "--"];
+            arguments.extend(options.map(OsString::from));
+            arguments.extend(names.iter().map(|name| {
+                let path = format!("{}./{name}", from.path);
+                url(&Remote { path, ..from.clone() })
+            }));
+            arguments.push(into_directory(to));
         }
         Transfer::FetchDirectory { from, to, similar, umask, partial } => {
             // --ignore-times: a similar file of the same size and second is not taken for the same one (defect 21).
@@ -448,10 +464,14 @@ fn failure(daemon: &Daemon, transfer: &Transfer, code: ExitCode, stderr: &[u8]) 
     ))
 }
 
-/// The first line in which rsync says what is wrong: later ones ("rsync error: ...") repeat the exit code.
+/// Whether a line of rsync's repeats the exit code, as the last one does.
+fn is_closing(line: &str) -> bool {
+    line.starts_with("rsync error:")
+}
+
+/// The first line in which rsync says what is wrong.
 fn first_complaint(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let is_closing = |line: &&str| line.starts_with("rsync error:");
     let line = text.lines().find(|line| !line.is_empty() && !is_closing(line)).unwrap_or("no reason given");
     let line = line.strip_prefix("rsync: ").or_else(|| line.strip_prefix("@ERROR: ")).unwrap_or(line);
     // "[sender] change_dir ... failed": who says it is of no use to an operator.
@@ -562,11 +582,25 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_fetched_together_are_all_that_takes_part() {
-        let rules = only(&[".held".into(), "config_1/service.conf".into()]);
-        let expected =
-            ["--include=/.held", "--include=/config_1", "--include=/config_1/service.conf", "--exclude=*"];
-        assert_eq!(rules, expected);
+    fn a_name_is_missing_only_where_the_daemon_says_that_of_it() {
+        let names = [".held".to_owned(), "config_1/service.conf".to_owned()];
+        let line = |name: &str| {
+            format!("rsync: [sender] link_stat \"/m/{name}\" (in x) failed: No such file or directory (2)\n")
+        };
+        let end = "rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c(1871)\n";
+        let found = |said: &str| {
+            let (missing, rest) = missing(&names, said.as_bytes());
+            (missing.into_iter().map(String::as_str).collect::<Vec<_>>().join(" "), rest)
+        };
+        let both = [&line(".held"), "\n", &line("config_1/service.conf"), end].concat();
+        assert_eq!(found(&both), (".held config_1/service.conf".to_owned(), String::new()));
+        assert_eq!(found(end), (String::new(), String::new()));
+        let denied =
+            "rsync: [sender] send_files failed to open \"/m/.held\" (in x): Permission denied (13)\n";
+        let one = [&line("config_1/service.conf"), denied, end].concat();
+        assert_eq!(found(&one), ("config_1/service.conf".to_owned(), denied.to_owned()));
+        let other = line("other/.held.old");
+        assert_eq!(found(&other), (String::new(), other.clone()));
     }
 
     #[test]

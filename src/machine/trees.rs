@@ -211,6 +211,11 @@ fn fill(source: &Path, survey: &Survey, first: &[u8], destination: &Path, share:
     let in_order = in_order.chain(survey.iter().filter(|(path, _)| !is_first(path)));
     let mut files = Files::with_capacity(survey.len());
     for (path, entry) in in_order {
+        if !to.reaches(path) {
+            // Below its directory there is room for it; whoever names it from the root could not read it.
+            let too_long = std::io::Error::from_raw_os_error(nix::libc::ENAMETOOLONG);
+            return Err(Error::io("copy to", &to.path_of(path), &too_long));
+        }
         let shared = if entry.kind == Kind::File { share(&from, path, entry, &to) } else { None };
         let copied = if shared.is_some() { shared } else { copy_entry(&from, path, entry, &to)? };
         if let Some(facts) = copied {

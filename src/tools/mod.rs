@@ -33,7 +33,8 @@ pub mod service_polling;
 ///
 /// Where the GNU C library starts the program, it is called by that, and what Rust's standard library does before a `main` is left out: it reads
 /// the process's memory map and makes a stack for signals, so that a stack that overflows is named before the process dies of it, and
-/// that is a tenth of a start (docs/benchmarks.md). What else it does there, `start` does. Elsewhere the arguments would not be known.
+/// that is a tenth of a start (docs/benchmarks.md). What else it does there, `start` does, but for the name of the thread, and for a panic
+/// that unwinds: there is none in a release, and a test build ends with SIGABRT. Elsewhere the arguments would not be known.
 #[macro_export]
 macro_rules! main {
     ($tool:ident) => {

@@ -13,8 +13,8 @@
 //!
 //! A call is addressed as strace counts it: by its name and its number among the calls of that name of one process. The
 //! dynamic loader and the start of the language's runtime come first; they do nothing to the world, so the places begin
-//! with the first call that names a path of it. Only the main thread is counted: another one of the binaries touches
-//! files only with `--jobs`, which tests/jobs.rs kills at many moments. Where rsync is at work, its own calls are the places, and it dies together with the binary that called it.
+//! with the first call that names a path of it. Only the main thread is counted. Others of the binaries touch
+//! files with `--jobs`, which tests/jobs.rs kills at many moments, and where a poll tells that it is updating while it takes files over: nothing depends on that. Where rsync is at work, its own calls are the places, and it dies together with the binary that called it.
 
 mod cases;
 mod durability;

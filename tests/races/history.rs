@@ -127,7 +127,6 @@ impl History {
                 ran.stdout.lines().filter_map(|line| line.split_once(&format!("{MODEL}: all members have ")));
             versions.map(|(_, version)| version).any(|version| version != content.version)
         };
-        let overlap = |a: &Ran, b: &Ran| a.at_us.start() <= b.at_us.end() && b.at_us.start() <= a.at_us.end();
         let scripts = || self.runs.iter().filter(|ran| !ran.is_binary);
         content.success.is_none()
             && self.has_all_files(content)
@@ -225,7 +224,8 @@ fn not_everywhere(history: &History) -> Vec<String> {
         return Vec::new();
     };
     let mut found = Vec::new();
-    if history.last_announced() != last.version.as_deref() && !scripts_named_it_by_the_time(history, last) {
+    let is_announced = history.last_announced() == last.version.as_deref();
+    if !is_announced && !scripts_named_it_by_the_time(history, last) && !scripts_left_it_half(history, last) {
         found.push(format!("the last push {last:?} is not announced, but {:?}", history.announced.last()));
     }
     for member in &history.members {
@@ -251,6 +251,22 @@ fn scripts_named_it_by_the_time(history: &History, push: &Push) -> bool {
     announced.is_some_and(|content| {
         history.push_of(&content.version).is_none() && history.scripts_lost_success_of(content)
     })
+}
+
+/// Two ticks of the script that publish the same push at once edit its three values one by one, each what it has read before (defects 1, 2):
+/// three ticks without any binary, again and again in memory, left service.conf so in 7 of 4,333 rounds.
+fn scripts_left_it_half(history: &History, push: &Push) -> bool {
+    let Some(version) = &push.version else { return false };
+    let published = format!("update {MODEL} to {version}");
+    let scripts = history.runs.iter().filter(|ran| !ran.is_binary);
+    let published: Vec<&Ran> =
+        scripts.filter(|ran| ran.stdout.lines().any(|line| line == published)).collect();
+    let overlap = published.iter().enumerate().any(|(n, a)| published[n + 1..].iter().any(|b| overlap(a, b)));
+    overlap && matches!(history.announced.last(), Some(Conf::Half(_)))
+}
+
+fn overlap(a: &Ran, b: &Ran) -> bool {
+    a.at_us.start() <= b.at_us.end() && b.at_us.start() <= a.at_us.end()
 }
 
 fn disagreeing(history: &History) -> Vec<String> {
@@ -434,6 +450,30 @@ mod planted {
             |h| h.contents[2].success = Some(V2.to_owned()),
             |h| h.contents[2].numbers = BTreeSet::from([Some(1)]),
             |h| h.announced.push(Conf::Whole(V1.to_owned())),
+        ];
+        for (index, other) in others.into_iter().enumerate() {
+            assert_eq!(found(other), 1, "{index}");
+        }
+    }
+
+    #[test]
+    fn only_two_scripts_that_publish_it_at_once_may_leave_a_push_half_announced() {
+        let found = |spoil: fn(&mut History)| {
+            let mut history = by_scripts(V2);
+            for ran in &mut history.runs[..2] {
+                ran.stdout = format!("update {MODEL} to {V2}\n");
+            }
+            history.announced.push(Conf::Half(String::new()));
+            spoil(&mut history);
+            violations(&history, &[Demand::LastEverywhere]).len()
+        };
+        assert_eq!(found(|_| ()), 0);
+        let others: [fn(&mut History); 5] = [
+            |h| h.runs[0].is_binary = true,
+            |h| h.runs[1].at_us = 6..=9,
+            |h| h.runs[1].stdout = format!("update {MODEL} to {V1}\n"),
+            |h| h.announced.push(Conf::Whole(V1.to_owned())),
+            |h| h.announced.push(Conf::Broken(String::new())),
         ];
         for (index, other) in others.into_iter().enumerate() {
             assert_eq!(found(other), 1, "{index}");

@@ -11,7 +11,7 @@ use crate::formats::manifest::Manifest;
 use crate::formats::rollout::Rollout;
 use crate::formats::shell::Context;
 use crate::identity::Identity;
-use crate::layout::{Monitor, Service, Upload};
+use crate::layout::{Monitor, SUCCESS, Service, Upload};
 use crate::machine::files::{self, Kind, MANIFEST_LIMIT};
 use crate::machine::trees::{self, Survey};
 use crate::machine::{clock, configurations, environment, versions};
@@ -381,7 +381,7 @@ impl<'a> Site<'a> {
 
 /// A path that another push than that of this `success` has written: it is newer, or `success` is another one by now.
 fn of_another_push(uploaded: &Survey, success: Option<Identity>) -> Option<&[u8]> {
-    let name = b"success";
+    let name = SUCCESS.as_bytes();
     match uploaded.get(name).filter(|entry| Some(entry.identity) == success) {
         // Its arrival is the change of its inode: rsync may have given it the modification time that it has at its source.
         Some(entry) => trees::first_written_after(uploaded, entry.changed_ns),

@@ -5,16 +5,13 @@ use std::path::Path;
 use crate::digest::Files;
 use crate::error::{Error, Result};
 use crate::formats::manifest::{Manifest, More};
-use crate::layout;
+use crate::layout::{self, SUCCESS};
 use crate::machine::files::{self, MANIFEST_LIMIT};
 use crate::machine::links::Earlier;
 use crate::machine::trees::{self, Share, Survey};
 use crate::machine::versions;
 use crate::tools::dispatch::observe::Site;
 use crate::version::Version;
-
-/// The name under which a version holds what announced it.
-const SUCCESS: &str = "success";
 
 /// What became of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

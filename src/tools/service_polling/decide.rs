@@ -254,7 +254,10 @@ fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
         Action::FetchVersion {
             version: version.clone(),
             similar: similar(&version, observed),
-            manifest: observed.manifest.clone(),
+            manifest: match takes_up(fetched, observed) {
+                Some(asked_for) if asked_for == version => observed.manifest.clone(),
+                _ => KnownManifest::NotAskedFor,
+            },
         },
         Action::PreRestart(version.clone()),
     ];

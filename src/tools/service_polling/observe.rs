@@ -217,10 +217,7 @@ impl Look<'_> {
 
     fn find(&self, name: &str) -> Result<Found> {
         let path = self.dir.join(name);
-        let kind = |path: &Path| Ok(files::facts(path)?.map(|facts| facts.kind));
-        Ok(match kind(&path)? {
-            // A file where the directory should be.
-            None if path.parent().map_or(Ok(None), kind)? == Some(Kind::File) => Found::Other,
+        Ok(match files::facts(&path)?.map(|facts| facts.kind) {
             None => Found::Nothing,
             Some(Kind::File) => Found::File(path),
             Some(_) => Found::Other,
