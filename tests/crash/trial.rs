@@ -197,7 +197,16 @@ fn put_rsync_aside(sandbox: &Sandbox) {
 fn settle(case: &Case, world: &World, begun: &model_rollout::time::LocalTime) -> Result<Outcome, String> {
     let mut command = String::new();
     for _ in 0..case.finishes {
-        let ran = case.command(world).output().expect("the command starts");
+        let run = || case.command(world).output().expect("the command starts");
+        let mut ran = run();
+        // A program that was just forked when its parent was killed holds the lock until it begins or is told to end.
+        for _ in 0..20 {
+            if ran.status.code() != Some(75) {
+                break;
+            }
+            clock::pause(std::time::Duration::from_millis(100));
+            ran = run();
+        }
         if !ran.status.success() {
             let said = String::from_utf8_lossy(&ran.stderr).into_owned();
             return Err(format!("the next run ended with {}: {said}", ran.status));
