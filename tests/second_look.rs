@@ -41,6 +41,12 @@ fn poll(world: &World) -> Outcome {
     world.poll(Side::BINARY, MEMBER)
 }
 
+/// A poll with a script in place of rsync.
+fn poll_through(world: &World, script: &str) -> Outcome {
+    let mut command = world.command(Tool::Poll, Side::BINARY, &[]);
+    world.finish(command.env("PATH", stand_in_for_rsync(world, script)))
+}
+
 fn serves_new(world: &World) -> bool {
     String::from_utf8(world.read(INSTALLED)).unwrap().contains(V)
 }
@@ -52,10 +58,8 @@ fn connections(world: &World) -> usize {
         "echo begun >> \"$JOURNAL\"\n{} \"$@\"\nstatus=$?\necho ended >> \"$JOURNAL\"\nexit $status",
         rsync.display()
     );
-    let mut command = world.command(Tool::Poll, Side::BINARY, &[]);
-    command.env("PATH", stand_in_for_rsync(world, &script));
     let before = world.journal_lines().len();
-    let outcome = world.finish(&mut command);
+    let outcome = poll_through(world, &script);
     assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{}", shown(&outcome));
     let lines = world.journal_lines().split_off(before);
     let noted: Vec<&str> =
@@ -188,8 +192,7 @@ fn a_second_look_that_is_tried_again_begins_anew() {
         rsync = crate::harness::parts::find("rsync").unwrap().display(),
         admitted = admitted.display(),
     );
-    let mut command = world.command(Tool::Poll, Side::BINARY, &[]);
-    let outcome = world.finish(command.env("PATH", stand_in_for_rsync(&world, &script)));
+    let outcome = poll_through(&world, &script);
     assert!(world.path("journal.tried").exists());
     assert!(outcome.status == 1 && outcome.stderr.contains("/.admitted is no file"), "{}", shown(&outcome));
     assert!(!serves_new(&world));
@@ -206,8 +209,7 @@ fn a_service_conf_that_is_gone_when_it_is_read_again_is_said() {
         world.service("config_1/service.conf").display(),
         crate::harness::parts::find("rsync").unwrap().display(),
     );
-    let mut command = world.command(Tool::Poll, Side::BINARY, &[]);
-    let outcome = world.finish(command.env("PATH", stand_in_for_rsync(&world, &script)));
+    let outcome = poll_through(&world, &script);
     let said = format!(
         "service_polling: {MODEL} has no file config_1/service.conf of at most 1048576 bytes on the monitor; look at it there\n"
     );

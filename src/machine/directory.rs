@@ -105,15 +105,10 @@ impl Directory {
     pub fn link_into(&self, other: &Directory, below: &[u8]) -> io::Result<()> {
         again(|| unistd::linkat(&self.opened, below, &other.opened, below, AtFlags::empty()))
     }
-
-    /// Takes a name away.
-    pub fn remove_file(&self, below: &[u8]) -> io::Result<()> {
-        again(|| unistd::unlinkat(&self.opened, below, unistd::UnlinkatFlags::NoRemoveDir))
-    }
 }
 
 /// A call, made again where a signal interrupts it.
-fn again<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
+pub(super) fn again<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(Errno::EINTR) => {}

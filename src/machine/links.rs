@@ -2,7 +2,7 @@
 //! is moved or written for it. That is safe because nobody writes into a version that is in its place: whoever exchanges a
 //! file of it gives the name to a new one.
 
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{self, FileStat};
@@ -12,7 +12,7 @@ use crate::digest::{FileFacts, Files};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::machine::directory::{self, Directory};
-use crate::machine::files::Kind;
+use crate::machine::files::{self, Kind};
 use crate::machine::trees::{self, Entry, Survey};
 
 /// What a file would be like if it were made anew.
@@ -97,10 +97,7 @@ fn link(version: &Directory, path: &[u8], identity: Identity, destination: &Dire
     if directory::identity_of(&destination.look_at(path).map_err(failed)?) == identity {
         return Ok(true);
     }
-    match destination.remove_file(path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", &destination.path_of(path), &e)),
-        _ => Ok(false),
-    }
+    files::remove_if_exists(&destination.path_of(path)).map(|()| false)
 }
 
 /// Makes the directories above a path, each like that of the earlier version; returns whether they are there.

@@ -241,13 +241,13 @@ fn run_to_end(
     // that is stopped.
     let silence = u64::try_from(limits.idle.0).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
     let time_limits = TimeLimits { total: limits.total, silence };
+    let together = match transfer {
+        Transfer::FetchTogether { names, to, .. } => Some((names, to)),
+        _ => None,
+    };
     let mut pause = Duration::from_secs(1);
     let mut tried_again = 0;
     loop {
-        let together = match transfer {
-            Transfer::FetchTogether { names, to, .. } => Some((names, to)),
-            _ => None,
-        };
         together.map_or(Ok(()), |(names, to)| mark_as_not_fetched(names, to))?;
         let finished = match processes::run("rsync", &arguments, &input, time_limits)? {
             Outcome::Finished(finished) => finished,

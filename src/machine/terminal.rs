@@ -39,9 +39,7 @@ pub fn say(line: impl Display) {
 
 /// Prints a line about what a job did to standard output, after the time where that is a file.
 pub fn report(line: impl Display) {
-    let mut output = std::io::stdout().lock();
-    let line = format!("{}{line}\n", time_in_a_log(&output));
-    let _ = output.write_all(line.as_bytes());
+    say(format_args!("{}{line}", time_in_a_log(&std::io::stdout())));
 }
 
 /// Whether standard output is a terminal.

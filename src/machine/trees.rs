@@ -370,12 +370,7 @@ pub(super) fn digest_of(root: &Directory, path: &[u8], surveyed: u64) -> Result<
 /// of files would need thousands.
 pub fn make_durable(path: &Path) -> Result<()> {
     let dir = File::open(path).map_err(|e| Error::io("sync", path, &e))?;
-    loop {
-        match nix::unistd::syncfs(&dir) {
-            Err(nix::errno::Errno::EINTR) => {}
-            other => return other.map_err(|e| Error::io("sync", path, &e.into())),
-        }
-    }
+    directory::again(|| nix::unistd::syncfs(&dir)).map_err(|e| Error::io("sync", path, &e))
 }
 
 /// When something below a directory was last written, the directory itself included; `None` where it is missing.

@@ -223,9 +223,7 @@ impl Target {
         let so_name = SoName::parse(so_name)?;
         match std::str::from_utf8(prefix) {
             Ok(path)
-                if path.starts_with('/')
-                    && (prefix.iter().all(u8::is_ascii_graphic)
-                        || !path.chars().any(|c| c.is_whitespace() || c.is_control())) =>
+                if path.starts_with('/') && !path.chars().any(|c| c.is_whitespace() || c.is_control()) =>
             {
                 Ok(Target { model, prefix: path.trim_end_matches('/').to_owned(), so_name })
             }

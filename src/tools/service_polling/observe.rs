@@ -176,7 +176,7 @@ pub fn announced(member: &Member, settings: &Settings, installed: &Observed) -> 
     // the members that were let in after it would take the version that is being taken back. The next poll sees further.
     let is_held_back = look.makes_wait(&version, settings)?
         || look.holds(settings)?
-        || look.fetched(SERVICE_CONF)?.ok_or_else(|| no_service_conf(settings))? != service_conf;
+        || look.service_conf()?.ok_or_else(|| no_service_conf(settings))? != service_conf;
     Ok(Announced { service_conf, is_held_back, manifest: look.manifest(&version)? })
 }
 
@@ -224,9 +224,9 @@ impl Look<'_> {
         })
     }
 
-    /// The bytes of a file that was fetched.
-    fn fetched(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        match self.find(name)? {
+    /// The monitor's service.conf, if it was fetched.
+    fn service_conf(&self) -> Result<Option<Vec<u8>>> {
+        match self.find(SERVICE_CONF)? {
             Found::File(path) => files::read_if_exists(&path, CONFIGURATION_LIMIT),
             Found::Nothing | Found::Other => Ok(None),
         }
@@ -236,12 +236,15 @@ impl Look<'_> {
     /// error: it might keep this member from a version. `without` is what follows when it is removed.
     fn dot_file(&self, name: &str, without: &str) -> Result<Option<(Vec<u8>, PathBuf)>> {
         let remote = format!("{}/{name}", self.model);
-        if let Found::Other = self.find(name)? {
-            return Err(Error::failed(format!(
+        match self.find(name)? {
+            Found::Nothing => Ok(None),
+            Found::File(path) => {
+                Ok(files::read_if_exists(&path, CONFIGURATION_LIMIT)?.map(|source| (source, remote.into())))
+            }
+            Found::Other => Err(Error::failed(format!(
                 "the monitor's {remote} is no file of at most {CONFIGURATION_LIMIT} bytes; remove it there, and {without}"
-            )));
+            ))),
         }
-        Ok(self.fetched(name)?.map(|source| (source, remote.into())))
     }
 
     /// Whether the monitor lets this member wait. It says so before its service.conf names the version, so it is asked
