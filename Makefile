@@ -10,7 +10,7 @@ ROOT = $(if $(DESTDIR),$(abspath $(DESTDIR)))
 # A test mostly waits: for a process, a greeting, the next second.
 THREADS ?= $(shell echo $$((4 * $$(nproc))))
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS = admitted env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab held manifest mark member_state port_table rollout service_control version
+FUZZ_TARGETS = announcement env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab held manifest member_state port_table state service_control version
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-stop demo-fleet test check golden defects cron crash fuzz races network reliability bench bench-quick scale build install

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Imports run one way (docs/architecture.md): bin -> tools -> {formats, machine, words}; formats -> words; machine -> words;
-# a tool imports no other tool; cli and decide never import machine. Prints what breaks that, and fails.
+# Imports run one way (docs/architecture.md): bin -> tools -> {rollout, formats, machine, words};
+# rollout -> {formats, words}; formats -> words; machine -> words; a tool imports no other tool but
+# what they share; cli and decide never import machine. Prints what breaks that, and fails.
 cd "$(dirname "$0")/.." || exit 1
 broken=0
 
@@ -16,14 +17,15 @@ forbid() {
 }
 
 forbid 'formats|machine' bin
-forbid 'tools|machine' src/formats
-forbid 'tools|formats' src/machine
+forbid 'tools|machine' src/rollout
+forbid 'tools|machine|rollout' src/formats
+forbid 'tools|formats|rollout' src/machine
 for word in src/*.rs; do
-    [ "$word" = src/lib.rs ] || forbid 'tools|formats|machine' "$word"
+    [ "$word" = src/lib.rs ] || forbid 'tools|formats|machine|rollout' "$word"
 done
 for tool in src/tools/*/; do
     for other in src/tools/*/; do
-        [ "$other" = "$tool" ] || forbid "tools::$(basename "$other")" "$tool"
+        [ "$other" = "$tool" ] || [ "$other" = src/tools/shared/ ] || forbid "tools::$(basename "$other")" "$tool"
     done
     for pure in "$tool"cli* "$tool"decide*; do
         [ ! -e "$pure" ] || forbid machine "$pure"

@@ -1,12 +1,34 @@
 //! What identifies a file's content, and what a manifest says of a file.
 
+use serde::{Deserialize, Serialize};
+
 use crate::by_path::ByPath;
 
 /// The BLAKE3 digest of a file's bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Digest(pub [u8; 32]);
 
+impl TryFrom<String> for Digest {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Digest, &'static str> {
+        Digest::parse(text.as_bytes()).ok_or("a digest has 64 hexadecimal digits")
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> String {
+        digest.hexadecimal().map(char::from).iter().collect()
+    }
+}
+
 impl Digest {
+    /// The digest of some bytes.
+    pub fn of(bytes: &[u8]) -> Digest {
+        Digest(*blake3::hash(bytes).as_bytes())
+    }
+
     /// Reads 64 lower-case hexadecimal digits.
     pub fn parse(text: &[u8]) -> Option<Digest> {
         let digit = |byte: u8| match byte {

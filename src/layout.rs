@@ -20,16 +20,16 @@ pub const SUCCESS: &str = "success";
 pub const SUCCESS_BEING_REMOVED: &str = ".success.removing";
 /// The file that marks an upgrade in flight.
 pub const STATUS: &str = "status";
-/// What this toolkit remembers about the upgrade in flight.
-pub const JOURNAL: &str = ".dispatch";
+/// The directory of what this toolkit keeps about a model, below `datamining_service/MODEL`.
+pub const ROLLOUT: &str = ".rollout";
+/// Members that keep what they serve, in that directory.
+pub const HELD: &str = "held";
+/// What the members are told, beside `config_1/`.
+pub const ANNOUNCEMENT: &str = ".rollout/announcement";
 /// The directory of a model's published versions.
 pub const VERSIONS: &str = "plugin";
 /// The manifests of the published versions, beside `plugin/`.
-pub const MANIFESTS: &str = ".manifests";
-/// Who may take the version that is rolled out in batches, beside `config_1/`.
-pub const ADMITTED: &str = ".admitted";
-/// Members that are to keep what they serve, beside `config_1/`.
-pub const HELD: &str = ".held";
+pub const MANIFESTS: &str = ".rollout/manifests";
 /// What the name begins with under which a member's poller leaves, beside its report, how far it is.
 pub const STATE: &str = ".state-";
 /// Where versions are moved before they are deleted, in their directory of versions.
@@ -86,6 +86,21 @@ impl Monitor {
     /// The directory of the logs, `scripts/dispatch/log`.
     pub fn logs(&self) -> PathBuf {
         self.root.join("scripts/dispatch/log")
+    }
+
+    /// The directory of the locks, `scripts/dispatch/lock`: where no rsync daemon lets anybody write.
+    pub fn locks(&self) -> PathBuf {
+        self.root.join("scripts/dispatch/lock")
+    }
+
+    /// The lock of a model's tick: one at a time.
+    pub fn tick_lock(&self, model: &ModelName) -> PathBuf {
+        self.locks().join(format!("{model}.tick"))
+    }
+
+    /// The lock of a model's state, held for milliseconds.
+    pub fn state_lock(&self, model: &ModelName) -> PathBuf {
+        self.locks().join(format!("{model}.state"))
     }
 
     /// The directory of the member lists, `scripts/dispatch/conf`.
@@ -181,49 +196,24 @@ impl Service {
         self.dir.join(STATUS)
     }
 
-    /// What this toolkit remembers about the upgrade in flight.
-    pub fn journal(&self) -> PathBuf {
-        self.dir.join(JOURNAL)
-    }
-
-    /// Who may take the version that is rolled out in batches.
-    pub fn admitted(&self) -> PathBuf {
-        self.dir.join(ADMITTED)
-    }
-
-    /// Members that are to keep what they serve.
-    pub fn held(&self) -> PathBuf {
-        self.dir.join(HELD)
-    }
-
-    /// Which batch was confirmed last; its time of modification is when.
-    pub fn confirmed_batch(&self) -> PathBuf {
-        self.dir.join(".batch-confirmed")
-    }
-
-    /// That a rollout was paused, stopped or aborted, or goes on in spite of that.
+    /// What this toolkit keeps about the model.
     pub fn rollout(&self) -> PathBuf {
-        self.dir.join(".rollout")
+        self.dir.join(ROLLOUT)
     }
 
-    /// The versions that were marked bad, a file each.
-    pub fn bad(&self) -> PathBuf {
-        self.dir.join(".bad")
+    /// What the model has gone through.
+    pub fn state(&self) -> PathBuf {
+        self.rollout().join("state.json")
     }
 
-    /// Who marked a version bad, when and why.
-    pub fn bad_version(&self, version: &Version) -> PathBuf {
-        self.bad().join(version)
+    /// What the members are told.
+    pub fn announcement(&self) -> PathBuf {
+        self.dir.join(ANNOUNCEMENT)
     }
 
-    /// The version that is kept whatever is pushed, and who pinned it.
-    pub fn pin(&self) -> PathBuf {
-        self.dir.join(".pinned")
-    }
-
-    /// The lock of the model.
-    pub fn lock(&self) -> PathBuf {
-        self.dir.join(".dispatch.lock")
+    /// Members that keep what they serve; people may edit it.
+    pub fn held(&self) -> PathBuf {
+        self.rollout().join(HELD)
     }
 
     /// The published versions.
@@ -267,8 +257,8 @@ impl Service {
         self.reports().join(member)
     }
 
-    /// How far a member's poller told to be.
-    pub fn state(&self, member: &Address) -> PathBuf {
+    /// What a member's poller reports beside that.
+    pub fn member_state(&self, member: &Address) -> PathBuf {
         self.reports().join(format!("{STATE}{member}"))
     }
 }
@@ -327,19 +317,19 @@ impl Member {
         self.watch.join("hooks")
     }
 
-    /// The poller's lock.
+    /// What the poller keeps, beside the installed service.conf: in a container that is the host's, and survives its image.
+    pub fn rollout(&self) -> PathBuf {
+        self.workspace.join("bin/etc").join(ROLLOUT)
+    }
+
+    /// The poller's lock; two pollers over one workspace share it.
     pub fn lock(&self) -> PathBuf {
-        self.watch.join(".service_polling.lock")
+        self.rollout().join("lock")
     }
 
-    /// What the poller last told the monitor.
-    pub fn told(&self) -> PathBuf {
-        self.watch.join(".service_polling.told")
-    }
-
-    /// What the site's `on-failure` was told last of a service that is down.
-    pub fn told_to_hook(&self) -> PathBuf {
-        self.watch.join(".service_polling.on-failure")
+    /// What the poller has to remember.
+    pub fn state(&self) -> PathBuf {
+        self.rollout().join("state.json")
     }
 
     /// The installed service.conf.
@@ -347,24 +337,14 @@ impl Member {
         self.workspace.join("bin/etc/service.conf")
     }
 
-    /// What remains to be done after a service.conf was installed: a restart, a report.
-    pub fn journal(&self) -> PathBuf {
-        self.workspace.join("bin/etc/.service_polling")
-    }
-
-    /// The service.conf that was installed before, to be put back when the service does not come up.
-    pub fn previous_service_conf(&self) -> PathBuf {
-        self.workspace.join("bin/etc/.service.conf.previous")
-    }
-
-    /// A service.conf with which the service did not come up here: it is not tried again.
-    pub fn failed_service_conf(&self) -> PathBuf {
-        self.workspace.join("bin/etc/.service.conf.failed")
-    }
-
     /// Where fetched files wait until they are checked.
     pub fn incoming(&self) -> PathBuf {
-        self.workspace.join("temp/.service_polling")
+        self.rollout().join("incoming")
+    }
+
+    /// What the script works in. The poller leaves the directory, too.
+    pub fn temp(&self) -> PathBuf {
+        self.workspace.join("temp")
     }
 
     /// The versions of a model on this member.

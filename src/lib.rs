@@ -8,8 +8,10 @@
 //! - [`formats`]: the files of the system as documents. Bytes in, bytes out; no I/O.
 //! - [`machine`]: the only door to the outside: files, locks, processes, clock, network, terminal, rsync.
 //! - [`tools`]: one module per binary. Each observes the machine, decides (a pure function), and applies the decision.
+//! - [`rollout`]: what a model goes through, as pure functions: no clock, no file, no tool.
 //!
-//! Imports run one way: `bin -> lib -> tools -> {formats, machine, words}`. docs/architecture.md says why.
+//! Imports run one way: `bin -> lib -> tools -> {rollout, formats, machine, words}`; `rollout -> {formats, words}`.
+//! docs/architecture.md says why.
 
 pub mod by_path;
 pub mod daemon_answer;
@@ -24,7 +26,9 @@ pub mod layout;
 pub mod machine;
 pub mod names;
 pub mod process;
+pub mod reason;
 pub mod retention;
+pub mod rollout;
 pub mod time;
 pub mod tools;
 pub mod version;

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// The longest name, in bytes.
@@ -32,11 +34,34 @@ pub fn shown(bytes: &[u8]) -> String {
     }
 }
 
+/// A validated text is a string in JSON, and validated again when it is read.
+macro_rules! text_of_json {
+    ($name:ident, $parse:expr) => {
+        impl TryFrom<String> for $name {
+            type Error = Error;
+
+            fn try_from(text: String) -> Result<Self> {
+                $parse(text.as_bytes())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+    };
+}
+pub(crate) use text_of_json;
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
+
+        text_of_json!($name, $name::parse);
 
         impl $name {
             /// Parses a name. Fails (exit 2) when it does not match the pattern of contract section 1.
@@ -126,8 +151,11 @@ impl PluginName {
 ///
 /// It becomes a file name (`datamining_service/MODEL/version/ADDRESS`) and an argument of rsync, so it holds
 /// nothing but letters, digits, `.`, `:`, `_` and `-`, and begins with none of the last three.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Address(String);
+
+text_of_json!(Address, Address::parse);
 
 impl Address {
     /// Parses an address. Fails (exit 2) on any other byte, an empty text or more than 253 bytes.
@@ -152,6 +180,11 @@ impl Address {
     /// The address's text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// This host, as every host calls itself.
+    pub fn loopback() -> Self {
+        Self("127.0.0.1".to_owned())
     }
 
     /// The address as rsync wants it before `::module`: an IPv6 address in brackets.

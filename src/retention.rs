@@ -11,6 +11,11 @@ use crate::version::Version;
 pub struct Keep(NonZeroU32);
 
 impl Keep {
+    /// The number.
+    pub fn count(self) -> usize {
+        usize::try_from(self.0.get()).unwrap_or(usize::MAX)
+    }
+
     /// Parses a number of versions, 1 to 999999. Fails (exit 2) on anything else.
     pub fn parse(bytes: &[u8]) -> Result<Keep> {
         number::<NonZeroU32>(bytes, 6).map(Keep).ok_or_else(|| {

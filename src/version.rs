@@ -3,15 +3,20 @@
 use std::fmt;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
-use crate::names::{ModelName, shown};
+use crate::names::{ModelName, shown, text_of_json};
 
 /// A version: 14 digits of local time when this toolkit makes it (contract section 1); of others, 8 to 14 digits
 /// with an optional `.`, `_` or `-` and letters or digits (contract section 2, "success, status").
 ///
 /// Ordered as text, which is the order in time for versions of one length.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Version(String);
+
+text_of_json!(Version, Version::of_directory);
 
 impl Version {
     /// Parses a version that stands alone. Fails (exit 2) when it is not one.

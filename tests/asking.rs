@@ -15,6 +15,7 @@ use crate::harness::parts::need;
 use crate::harness::port::quiet_port;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World};
+use crate::rollback::done;
 
 const V: &str = "20180413192258";
 const OLD: &str = "20170101000000";
@@ -93,7 +94,7 @@ fn wait_for_its_end(stream: &mut TcpStream) -> std::io::Result<()> {
 pub fn in_flight(world: &World, members: &[Ipv4Addr], settings: &str) {
     world.registered();
     world.uploaded(&format!("{V}\n"));
-    world.published(V);
+    world.upload_is_published(V);
     world.write(world.service("status"), format!("{V}\n"));
     world.age(world.service("status"), 60);
     let list: Vec<String> = members.iter().map(Ipv4Addr::to_string).collect();
@@ -138,7 +139,11 @@ fn after_twenty_minutes_the_late_are_named_each_with_what_it_answers() {
     ];
     let port = fleet(members.iter().copied().zip(manners).collect());
     in_flight(&world, &members, &format!("probe=rpc probe_timeout=1\nmoduleport={port}\n"));
-    world.age(world.service("status"), 1260);
+    let current = vec!["127.1.0.1"];
+    // What members report in this tick would be progress.
+    done(&world, &["--unpin", MODEL]);
+    world.change_state(|state| state["announced"]["reported"] = current.into());
+    world.rollout_ages(1260);
     let (outcome, took) = dispatched(&world);
     assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{}", shown(&outcome));
     let silent: Vec<String> = (3..=7).map(|n| format!("127.1.0.{n} (no answer)")).collect();
@@ -227,7 +232,11 @@ fn a_sites_own_program_is_asked_and_one_that_hangs_is_killed_with_what_it_starte
     );
     let settings = format!("probe=command probe_command={} probe_timeout=1\n", program.display());
     in_flight(&world, &members, &settings);
-    world.age(world.service("status"), 1260);
+    let current = vec!["127.1.0.1", "127.1.0.4"];
+    // What members report in this tick would be progress.
+    done(&world, &["--unpin", MODEL]);
+    world.change_state(|state| state["announced"]["reported"] = current.into());
+    world.rollout_ages(1260);
     let (outcome, took) = dispatched(&world);
     let left = std::fs::read_to_string(world.path("left")).unwrap();
     let _ = std::process::Command::new("kill").arg(left.trim()).status();

@@ -265,7 +265,7 @@ const CASES: &[Case] = &[
         &[],
         |w| env_sh(w, "modulename=mblog_yellow", "modulename=other"),
         1,
-        "datamining_service/other/config_1/service.conf",
+        "datamining_service/other/ (port ",
     ),
     (
         Tool::Poll,

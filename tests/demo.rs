@@ -146,7 +146,7 @@ fn a_release_that_cannot_be_loaded_stops_at_one_member_and_with_the_scripts_take
     assert!(output.status.success(), "{shown}{complaint}");
     for part in [
         "stopped the rollout of",
-        "1 of 7 let in so far; stopped by dispatch: 1 failed: 127.0.0.11",
+        "0 of 7 admitted so far; stopped by dispatch: 1 failed: 127.0.0.11",
         "rolled back to",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");

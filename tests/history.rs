@@ -1,5 +1,7 @@
 //! What happened to a model, and who did it.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use crate::batches::{address, fleet, killed_before_renaming};
@@ -55,8 +57,8 @@ fn every_step_of_a_rollout_is_remembered_once_and_shown() {
     let expected = [
         one("pushed", &[]),
         one("published", &[]),
-        one("admitted", &[1]),
         one("announced", &[]),
+        one("admitted", &[1]),
         one("paused", &[]),
         one("resumed", &[]),
         one("confirmed", &[1]),
@@ -153,73 +155,96 @@ fn who_was_late_when_the_time_was_up_is_told_whatever_is_done_then() {
     need!("rsync", "dash");
     let sandbox = Sandbox::new();
     for (settings, expected, status) in [
-        ("", ["confirmed", "late", "stopped", "ended"], 1),
-        ("batches=2,100%\non_timeout=continue\n", ["announced", "confirmed", "late", "admitted"], 0),
-        ("on_timeout=rollback\n", ["late", "stopped", "rolled back", "announced"], 1),
+        ("max_fail=2\n", ["confirmed", "late", "stopped", "ended"], 1),
+        ("batches=2,100%\non_timeout=continue\n", ["admitted", "confirmed", "late", "admitted"], 0),
+        ("on_timeout=rollback\n", ["late", "stopped", "ended", "rolled back"], 1),
     ] {
         let world = sandbox.world();
         fleet(&world, 3, settings);
-        world.published("20170101000000");
+        confirmed_before(&world, 3);
         tick(&world);
-        for n in [1, 3] {
-            assert_eq!(world.poll(Side::BINARY, &address(n)).status, 0);
+        assert_eq!(world.poll(Side::BINARY, &address(1)).status, 0);
+        match status {
+            0 => assert_eq!(world.poll(Side::BINARY, &address(3)).status, 0),
+            _ => world.failed(&address(3), V, "rolled-back"),
         }
-        world.age(world.service("status"), 1300);
+        tick(&world);
+        world.rollout_ages(1300);
         let outcome = world.run(Tool::Dispatch, Side::BINARY, &[MODEL, PREFIX, LIBRARY]);
         assert_eq!(outcome.status, status, "{settings}: {}", shown(&outcome));
         let seen = events(&world);
         let names: Vec<&str> = seen.iter().map(|(event, ..)| event.as_str()).collect();
-        assert!(names.ends_with(&expected), "{settings}: {names:?}");
+        let more: &[&str] = if settings.contains("rollback") { &["announced"] } else { &[] };
+        assert!(names.ends_with(&[&expected[..], more].concat()), "{settings}: {names:?}");
         let late: Vec<_> = seen.iter().filter(|(event, ..)| event == "late").collect();
         assert_eq!(late, [&("late".to_owned(), V.to_owned(), vec![address(2)])], "{settings}");
     }
 }
 
-/// It dies behind its note, before it, or over the site's own program.
+/// The version of before is published, announced, and reported by all.
+fn confirmed_before(world: &World, members: usize) {
+    let old = "20170101000000";
+    world.published(old);
+    (1..=members).for_each(|n| world.reported(&address(n), old));
+    let success = world.read(world.upload("success"));
+    std::fs::remove_file(world.upload("success")).unwrap();
+    // A command takes note of what is announced.
+    done(world, &["--unpin", MODEL]);
+    assert_eq!(world.worth(old), "confirmed");
+    world.write(world.upload("success"), success);
+}
+
+/// Runs `dispatch`, which is killed when it gives a temporary file of the model its name for so many times.
+fn killed_at(world: &World, temporary: &str, time: usize, arguments: &[&str]) {
+    let command = world.command(Tool::Dispatch, Side::BINARY, arguments);
+    let mut killed = Command::new("strace");
+    let inject = format!("inject=rename:signal=KILL:when={time}");
+    killed.args(["-D", "-o", "/dev/null", "-e", &inject, "-P"]);
+    killed.arg(world.service(temporary)).arg(command.get_program()).args(command.get_args());
+    world.prepare(&mut killed, Tool::Dispatch, Side::BINARY);
+    assert_eq!(killed.status().unwrap().signal(), Some(9), "{temporary} {time}: {arguments:?}");
+}
+
+/// It dies behind its state, before it, behind the history, or over the site's own program.
 #[test]
 fn a_rollout_that_a_tick_stopped_and_died_over_is_told_by_the_next() {
-    type Case<'a> = (&'a str, &'a dyn Fn(&World), Option<&'a str>, &'a str, &'a [&'a str]);
+    type Case<'a> = (&'a str, &'a dyn Fn(&World), Option<(&'a str, usize)>, &'a str, &'a [&'a str]);
     need!("rsync", "dash", "strace");
     if !is_permitted() {
         return;
     }
-    let has_failed = |world: &World| {
-        let state = world.service(&format!("version/.state-{}", address(1)));
-        world.write(state, format!("rolled-back {V} 1\nno\n"));
+    let has_failed = |world: &World| world.failed(&address(1), V, "rolled-back");
+    let is_late = |world: &World| world.rollout_ages(4000);
+    let fails_and_is_late = |world: &World| {
+        world.failed(&address(3), V, "rolled-back");
+        (1..=3).for_each(|n| world.reported(&address(n), "20160101000000"));
+        world.rollout_ages(4000);
     };
-    let takes_too_long = |world: &World| world.age(world.service("status"), 4000);
     let batches = "batches=1,100%\n";
-    let cases: [Case; 6] = [
-        (batches, &has_failed, Some("..admitted.new"), "stopped the rollout of", &["stopped", "ended"]),
-        (batches, &has_failed, None, "stopped the rollout of", &["stopped", "ended"]),
-        (
-            batches,
-            &takes_too_long,
-            None,
-            ": it took too long, late: ",
-            &["late", "admitted", "stopped", "ended"],
-        ),
-        (
-            batches,
-            &takes_too_long,
-            Some("..rollout.new"),
-            "gave up waiting for",
-            &["late", "late", "stopped", "ended"],
-        ),
-        ("", &takes_too_long, None, "gave up waiting for", &["late", "late", "stopped", "ended"]),
+    let (state, announcement) = (".rollout/.state.json.new", ".rollout/.announcement.new");
+    let (stopped, late) = (&["stopped", "ended"], &["late", "stopped", "ended"]);
+    let cases: [Case; 8] = [
+        (batches, &has_failed, Some((state, 1)), "stopped the rollout of", stopped),
+        (batches, &has_failed, Some((announcement, 1)), "", stopped),
+        // The history has it, and the state does not know that.
+        (batches, &has_failed, Some((state, 2)), "", stopped),
+        (batches, &has_failed, None, "stopped the rollout of", stopped),
+        (batches, &is_late, Some((state, 1)), "gave up waiting for", late),
+        (batches, &is_late, None, "gave up waiting for", late),
+        ("", &is_late, None, "gave up waiting for", late),
         (
             "on_timeout=rollback\n",
-            &takes_too_long,
+            &fails_and_is_late,
             None,
-            "rolled back: it took too long",
-            &["late", "late", "stopped", "rolled back", "announced"],
+            "rolled back: it timed out",
+            &["late", "stopped", "ended", "rolled back", "announced"],
         ),
     ];
     let sandbox = Sandbox::new();
     for (settings, fails, dies_before, says, expected) in cases {
         let world = sandbox.world();
         fleet(&world, 3, settings);
-        world.published("20170101000000");
+        confirmed_before(&world, 3);
         tick(&world);
         fails(&world);
         let before = events(&world).len();
@@ -234,14 +259,15 @@ fn a_rollout_that_a_tick_stopped_and_died_over_is_told_by_the_next() {
             outcome.stderr
         };
         match dies_before {
-            Some(temporary) => killed_before_renaming(&world, temporary, &[MODEL, PREFIX, LIBRARY]),
+            Some((temporary, time)) => killed_at(&world, temporary, time, &[MODEL, PREFIX, LIBRARY]),
             None => assert_eq!(ended(-1), ""),
         }
-        let said = ended(1);
-        assert!(said.contains(says) && said.lines().count() == 1, "{settings}: {said}");
+        // Whatever the state has is only finished.
+        let (status, lines) = if says.is_empty() { (0, 0) } else { (1, 1) };
+        let said = ended(status);
+        assert!(said.contains(says) && said.lines().count() == lines, "{settings}: {said}");
         let told = String::from_utf8(world.read("told")).unwrap();
-        let times = if dies_before.is_some() { 1 } else { 2 };
-        assert_eq!(told.lines().count(), times, "{settings}: {told}");
+        assert_eq!(told.lines().count(), 1 + lines, "rather twice than never: {settings}: {told}");
         let seen = || events(&world).into_iter().skip(before).map(|event| event.0).collect::<Vec<_>>();
         assert_eq!(seen(), expected, "{settings}");
         ended(0);
@@ -257,27 +283,38 @@ fn what_a_run_that_died_has_told_is_not_told_again_when_it_is_finished() {
         return;
     }
     let old = "20170101000000";
+    let push = &["pushed", "published", "announced", "admitted"];
     let cases: [Case; 3] = [
         ("", &["--rollback", MODEL], &["rolled back", "announced"]),
         ("", &["--pin", old, MODEL], &["pinned", "announced"]),
-        ("batches=1,100%\n", &[MODEL, PREFIX, LIBRARY], &["pushed", "published", "admitted", "announced"]),
+        ("batches=1,100%\n", &[MODEL, PREFIX, LIBRARY], push),
+    ];
+    // Behind the state, behind the announcement, and behind the history.
+    let places = [
+        (".rollout/.announcement.new", 1),
+        ("config_1/.service.conf.new", 1),
+        (".rollout/.state.json.new", 2),
     ];
     let sandbox = Sandbox::new();
-    for (settings, arguments, expected) in cases {
+    for ((settings, arguments, expected), (temporary, time)) in
+        cases.into_iter().flat_map(|case| places.map(|place| (case, place)))
+    {
         let world = sandbox.world();
         fleet(&world, 2, settings);
-        world.published(old);
-        let mut before = 0;
+        confirmed_before(&world, 2);
         if settings.is_empty() {
             tick(&world);
-            before = events(&world).len();
+            (1..=2).for_each(|n| world.reported(&address(n), V));
         }
-        killed_before_renaming(&world, "config_1/.service.conf.new", arguments);
-        assert_eq!(events(&world).len(), before + expected.len() - 1, "{arguments:?}");
+        world.write(FILE, std::fs::read(world.path(FILE)).unwrap_or_default());
+        let before = events(&world).len();
+        killed_at(&world, temporary, time, arguments);
+        let seen =
+            || -> Vec<String> { events(&world).into_iter().skip(before).map(|event| event.0).collect() };
+        assert!(expected.starts_with(&seen().iter().map(String::as_str).collect::<Vec<_>>()), "{:?}", seen());
         tick(&world);
-        let seen: Vec<String> = events(&world).into_iter().skip(before).map(|event| event.0).collect();
-        assert_eq!(seen, expected, "{arguments:?}");
-        // What is not pinned is not let go.
+        assert_eq!(seen(), expected, "{arguments:?}, {temporary}");
+        // What is not pinned is not unpinned.
         (0..2).for_each(|_| drop(done(&world, &["--unpin", MODEL])));
         let unpinned = events(&world).iter().filter(|(event, ..)| event == "unpinned").count();
         assert_eq!(unpinned, usize::from(arguments[0] == "--pin"), "{arguments:?}");
@@ -315,7 +352,7 @@ fn a_push_is_told_and_why_it_is_refused_where_what_stands_beside_it_cannot_be_re
     let sandbox = Sandbox::new();
     let world = sandbox.world();
     fleet(&world, 1, "");
-    world.write(world.service(".pinned"), "../x\n");
+    world.write(world.service(".rollout/held"), "../x\n");
     for _ in 0..2 {
         let outcome = world.run(Tool::Dispatch, Side::BINARY, &[MODEL, PREFIX, LIBRARY]);
         assert_eq!((outcome.status, outcome.stderr.lines().count()), (2, 1), "{}", shown(&outcome));
@@ -323,12 +360,12 @@ fn a_push_is_told_and_why_it_is_refused_where_what_stands_beside_it_cannot_be_re
     let seen = reasons(&world, 0);
     let names: Vec<_> = seen.iter().map(|(event, version, _)| (event.as_str(), version.as_str())).collect();
     assert_eq!(names, [("pushed", V), ("refused", V)], "{seen:?}");
-    assert!(seen[1].2.contains(".pinned:1:1: this is not a version"), "{seen:?}");
-    std::fs::remove_file(world.service(".pinned")).unwrap();
+    assert!(seen[1].2.contains(".rollout/held:1:1: "), "{seen:?}");
+    std::fs::remove_file(world.service(".rollout/held")).unwrap();
     tick(&world);
     assert_eq!(reasons(&world, 2)[0].0, "published");
     // Nor is it refused once it is announced, whatever cannot be read then.
-    world.write(world.service(".pinned"), "../x\n");
+    world.write(world.service(".rollout/held"), "../x\n");
     assert_eq!(world.run(Tool::Dispatch, Side::BINARY, &[MODEL, PREFIX, LIBRARY]).status, 2);
     assert_eq!(events(&world).len(), 4);
 }

@@ -76,8 +76,16 @@ impl Fleet<'_> {
         conf.lines().find_map(|line| line.strip_prefix("moduleversion=")).unwrap().to_owned()
     }
 
+    /// Whom the announcement holds.
+    fn announced_held(&self) -> Vec<String> {
+        let announcement = self.world.read(self.world.service(".rollout/announcement"));
+        let announcement: Value = serde_json::from_slice(&announcement).unwrap();
+        let held = announcement["held"].as_array().cloned().unwrap_or_default();
+        held.iter().map(|member| member.as_str().unwrap().to_owned()).collect()
+    }
+
     fn held(&self) -> String {
-        String::from_utf8(self.world.read(self.world.service(".held"))).unwrap()
+        String::from_utf8(self.world.read(self.world.service(".rollout/held"))).unwrap()
     }
 }
 
@@ -92,16 +100,20 @@ fn a_held_member_stays_while_the_others_upgrade_and_follows_once_it_is_free() {
     assert!(fleet.tick().contains("all 3 members have"));
     world.uploaded(&format!("{NEXT}\n"));
     // What it replaces may be unreadable for the daemon, and stay so.
-    world.write_with_mode(world.service(".held"), "# who is held\n127.0.0.13 - bob@m1 until 2010", 0o600);
+    world.write_with_mode(
+        world.service(".rollout/held"),
+        "# who is held\n127.0.0.13 - bob@m1 until 2010",
+        0o600,
+    );
     let before = fleet.conf();
 
     let said = fleet.done(&format!(
         "disable --method hold --model {MODEL} --group canary --reason disk~is~full --for 2h"
     ));
-    assert!(said.contains(".held: held until ") && said.ends_with(": 127.0.0.12\n"), "{said}");
+    assert!(said.contains(".rollout/held: held until ") && said.ends_with(": 127.0.0.12\n"), "{said}");
     let expected = "# who is held\n127.0.0.13 - bob@m1 until 2010\n127.0.0.12 ";
     assert!(fleet.held().starts_with(expected) && fleet.held().contains("+08:00 ann@"), "{}", fleet.held());
-    let mode = std::fs::metadata(world.service(".held")).unwrap().permissions().mode();
+    let mode = std::fs::metadata(world.service(".rollout/held")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o644);
     assert_eq!(fleet.conf(), before, "its poller reads the file itself");
     let status = fleet.done("status --method hold");
@@ -118,7 +130,7 @@ fn a_held_member_stays_while_the_others_upgrade_and_follows_once_it_is_free() {
     assert_eq!(fleet.serves(2), V);
 
     let said = fleet.done(&format!("enable --method hold --model {MODEL} --ip 127.0.0.12,127.0.0.11"));
-    assert!(said.ends_with(".held: not held any more: 127.0.0.12; not held: 127.0.0.11\n"), "{said}");
+    assert!(said.ends_with(".rollout/held: not held any more: 127.0.0.12; not held: 127.0.0.11\n"), "{said}");
     assert_eq!(fleet.held(), "# who is held\n127.0.0.13 - bob@m1 until 2010\n");
     fleet.polls(2);
     fleet.polls(3);
@@ -161,7 +173,7 @@ fn a_member_with_a_legacy_poller_is_denied_until_it_is_free() {
 
     let said = fleet.done(&format!("{} --reason x --dry-run", hold("disable")));
     assert!(said.contains("+hosts deny = 127.0.0.12") && said.contains("+127.0.0.12 - ann@"), "{said}");
-    assert!(fleet.conf() == before && !world.service(".held").exists());
+    assert!(fleet.conf() == before && !world.service(".rollout/held").exists());
     assert!(!world.path(history::FILE).exists(), "nothing happened");
 
     let said = fleet.done(&format!("{} --reason the~rack~moves --until 2098-01-01T00:00", hold("disable")));
@@ -171,12 +183,14 @@ fn a_member_with_a_legacy_poller_is_denied_until_it_is_free() {
     let conf = String::from_utf8(fleet.conf()).unwrap();
     assert!(conf.contains("# autoupdate-toggle: until 2098-01-01T00:00:00+08:00: 127.0.0.12\n"), "{conf}");
 
-    world.published(V);
+    // Everybody is held: it is published, and waits for them.
+    let told = fleet.tick();
+    assert!(told.contains("all 2 members are held"), "{told}");
     legacy();
     fleet.polls(1);
     assert_eq!([1, 2].map(|n| fleet.serves(n)), [OLD, OLD]);
     // Another model of the same host is held, too: what denies both stays as long as one needs it.
-    let other = "monitor/rsync_service_data/datamining_service/other/.held";
+    let other = "monitor/rsync_service_data/datamining_service/other/.rollout/held";
     world.write(other, "127.0.0.12 - bob@m1 the same rack\n");
     let said = fleet.done(&hold("enable"));
     assert!(
@@ -202,27 +216,33 @@ fn a_member_with_a_legacy_poller_is_denied_until_it_is_free() {
     assert_eq!(fleet.conf(), before);
 }
 
+/// A hold ends by the monitor's clock: with the tick that takes it out of the announcement.
 #[test]
 fn a_hold_ends_by_itself_and_one_that_cannot_be_read_lets_nothing_through() {
     need!("rsync", "dash");
     let sandbox = Sandbox::new();
     let fleet = Fleet::new(&sandbox, 1, "");
     let world = &fleet.world;
-    world.published(V);
-    let hold =
-        |until: &str| world.write(world.service(".held"), format!("127.0.0.11 {until} ann@m1 disk\n# x\n"));
+    let hold = |until: &str| {
+        world.write(world.service(".rollout/held"), format!("127.0.0.11 {until} ann@m1 disk\n# x\n"))
+    };
     hold("2098-01-01T00:00:00+08:00");
+    fleet.tick();
+    assert_eq!(fleet.announced_held(), ["127.0.0.11"]);
     fleet.polls(1);
     assert_eq!(fleet.serves(1), OLD);
     hold("tomorrow");
-    let output = poll(world, Side::BINARY, "127.0.0.11");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        stderr.contains(&format!("{MODEL}/.held:1:1: this hold has no time; write ADDRESS UNTIL")),
-        "{stderr}"
-    );
-    assert_eq!((output.status.code(), stderr.lines().count(), fleet.serves(1).as_str()), (Some(2), 1, OLD));
+    let outcome = world.run(Tool::Dispatch, Side::BINARY, &[MODEL, PREFIX, LIBRARY]);
+    let said = format!("{MODEL}/.rollout/held:1:1: this hold has no time; write ADDRESS UNTIL");
+    assert_eq!((outcome.status, outcome.stderr.lines().count()), (2, 1), "{}", shown(&outcome));
+    assert!(outcome.stderr.contains(&said), "{}", outcome.stderr);
+    assert_eq!(fleet.announced_held(), ["127.0.0.11"], "the last that could be read stand");
+    fleet.polls(1);
+    assert_eq!(fleet.serves(1), OLD);
     hold("2018-01-01T00:00:00+08:00");
+    fleet.polls(1);
+    assert_eq!(fleet.serves(1), OLD, "no member goes by its own clock");
+    fleet.tick();
     fleet.polls(1);
     assert_eq!(fleet.serves(1), V);
     let status = fleet.done(&format!("status --method hold --model {MODEL}"));
@@ -230,6 +250,29 @@ fn a_hold_ends_by_itself_and_one_that_cannot_be_read_lets_nothing_through() {
     fleet.done(&format!("enable --method hold --model {MODEL} --ip 127.0.0.11"));
     assert_eq!(fleet.held(), "# x\n");
     assert_eq!(fleet.done("status --method hold"), "nobody is held\n");
+}
+
+/// The next tick may be a minute away, and the members poll before it.
+#[test]
+fn a_hold_is_announced_when_the_command_ends_and_so_is_its_end() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let fleet = Fleet::new(&sandbox, 2, "");
+    let world = &fleet.world;
+    fleet.tick();
+    (1..=2).for_each(|n| fleet.polls(n));
+    fleet.tick();
+    world.uploaded(&format!("{NEXT}\n"));
+    fleet.tick();
+    assert_eq!(fleet.announced_held(), [""; 0]);
+    fleet.done(&format!("disable --method hold --model {MODEL} --ip 127.0.0.12 --reason disk"));
+    assert_eq!(fleet.announced_held(), ["127.0.0.12"]);
+    (1..=2).for_each(|n| fleet.polls(n));
+    assert_eq!([1, 2].map(|n| fleet.serves(n)), [NEXT, V]);
+    fleet.done(&format!("enable --method hold --model {MODEL} --ip 127.0.0.12"));
+    assert_eq!(fleet.announced_held(), [""; 0]);
+    fleet.polls(2);
+    assert_eq!(fleet.serves(2), NEXT);
 }
 
 #[test]
@@ -270,7 +313,7 @@ fn what_cannot_be_held_is_one_line_and_changes_nothing() {
         "nothing was done (--no-deny leaves the rsync daemon alone): cannot read /nowhere",
         &elsewhere,
     );
-    assert!(!world.service(".held").exists());
+    assert!(!world.service(".rollout/held").exists());
     refused(2, "there are: east", &format!("disable --method rsyncd --model {MODEL} --group west"));
     refused(2, "is not an IP address", &format!("disable --method rsyncd --model {MODEL} --group names"));
     let said = fleet.done(&format!("disable --method rsyncd --model {MODEL} --group east"));
@@ -278,9 +321,9 @@ fn what_cannot_be_held_is_one_line_and_changes_nothing() {
     fleet.done(&format!("enable --method rsyncd --model {MODEL} --group east"));
 
     let broken = "127.0.0.11 - ann@m1 disk\nx\n";
-    world.write(world.service(".held"), broken);
-    refused(2, ".held:2:1: this hold has no time", &format!("{hold} --group east"));
-    refused(2, ".held:2:1: this hold has no time", "status --method hold");
+    world.write(world.service(".rollout/held"), broken);
+    refused(2, ".rollout/held:2:1: this hold has no time", &format!("{hold} --group east"));
+    refused(2, ".rollout/held:2:1: this hold has no time", "status --method hold");
     assert_eq!(fleet.held(), broken);
     std::fs::remove_file(world.path(format!("monitor/scripts/dispatch/conf/{MODEL}.env.sh"))).unwrap();
     refused(2, "has no member list; write members=", &format!("{hold} --ip 127.0.0.11"));

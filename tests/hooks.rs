@@ -65,10 +65,10 @@ fn the_monitors_program_is_told_that_a_rollout_was_given_up_and_why() {
     fleet(&world, 1, "");
     hook(&world, &format!("monitor/scripts/dispatch/conf/hooks/{MODEL}"), "on-failure", 0);
     assert_eq!(tick(&world).status, 0);
-    world.age(world.service("status"), 1300);
+    world.rollout_ages(1300);
     assert_eq!(tick(&world).status, 1);
     let expected = format!(
-        "on-failure {MODEL} {V} data lib success : it took too long, late: 127.0.0.11 (no answer) (1 of 1)\n"
+        "on-failure {MODEL} {V} data lib success : it timed out, late: 127.0.0.11 (no answer) (1 of 1)\n"
     );
     assert_eq!(told(&world), expected);
 }
@@ -120,32 +120,35 @@ fn a_members_program_is_told_once_that_a_service_is_down_whether_or_not_the_moni
     let member = Member::new(&sandbox);
     let world = &member.world;
     let start = world.read("start");
-    let remembered = world.path("member-127.0.0.11/watch/.service_polling.on-failure");
+    let is_remembered = || {
+        let state = std::fs::read_to_string(world.member_state("127.0.0.11")).unwrap();
+        state.contains("\"on_failure\"")
+    };
     let env = "member-127.0.0.11/watch/env.sh";
     let elsewhere = format!("rsyncport={}\nservice_timeout=1\n", quiet_port());
     world.write(env, [world.read(env), elsewhere.into_bytes()].concat());
     let fails = || {
         world.write("start", "exit 0\n");
-        world.write("member-127.0.0.11/workspace/bin/etc/.service_polling", format!("restart {OLD}\n"));
+        world.left_to_be_done("127.0.0.11", "restart", OLD);
         for _ in 0..2 {
             let outcome = member.polled(Side::BINARY);
             assert!(outcome.stderr.contains("the service does not answer"), "{}", shown(&outcome));
         }
     };
     fails();
-    assert!(!remembered.exists(), "where there is no program nobody was told");
+    assert!(!is_remembered(), "where there is no program nobody was told");
     hook(world, "member-127.0.0.11/watch/hooks", "on-failure", 0);
     fails();
     let told_once = format!("on-failure {MODEL} {OLD} : the service does not answer on 127.0.0.11:");
     assert!(told(world).contains(&told_once) && told(world).lines().count() == 1, "{}", told(world));
-    assert!(remembered.exists());
+    assert!(is_remembered());
 
     // It comes up, and is down once more: that is another failure.
     world.write("start", &start);
     world.write(env, [world.read(env), b"service_timeout=30\n".to_vec()].concat());
-    world.write("member-127.0.0.11/workspace/bin/etc/.service_polling", format!("restart {OLD}\n"));
+    world.left_to_be_done("127.0.0.11", "restart", OLD);
     member.polled(Side::BINARY);
-    assert!(member.is_up() && !remembered.exists());
+    assert!(member.is_up() && !is_remembered());
     world.write(env, [world.read(env), b"service_timeout=1\n".to_vec()].concat());
     fails();
     assert_eq!(told(world).lines().count(), 2, "{}", told(world));

@@ -60,7 +60,8 @@ fn a_model_that_is_being_published_does_not_keep_another_from_being_registered()
     assert_eq!(world.run(Tool::Registry, Side::BINARY, &[]).status, 75, "another tick");
     assert_eq!(world.run(Tool::Add, Side::BINARY, &["model", "other", "other"]).status, 0, "not an edit");
     drop(tick);
-    let model = world.service(".dispatch.lock");
+    let model = world.tick_lock();
+    world.directory(model.parent().unwrap());
     let run =
         model_rollout::machine::locks::Lock::take(&model, model_rollout::machine::locks::Wait::No).unwrap();
     world.uploaded("20180413192258\n");

@@ -50,8 +50,9 @@ fn a_line_in_a_log_says_when_and_one_that_somebody_reads_does_not() {
     std::fs::remove_file(world.service("config_1/service.conf")).unwrap();
     let failed = logged(&world);
     assert_eq!(failed.len(), 1, "{failed:?}");
-    assert!(without_time(&failed[0]).starts_with("service_polling: cannot fetch "), "{failed:?}");
+    let gone = format!("service_polling: {MODEL} has no file config_1/service.conf on the monitor; ");
+    assert!(without_time(&failed[0]).starts_with(&gone), "{failed:?}");
 
     let seen = world.run(Tool::Poll, Side::BINARY, &[]);
-    assert!(seen.stderr.starts_with("service_polling: cannot fetch "), "{}", seen.stderr);
+    assert!(seen.stderr.starts_with(&gone), "{}", seen.stderr);
 }

@@ -31,7 +31,7 @@ fn assert_refused(world: &World, version: &str, says: &str) {
     assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{}", shown(&outcome));
     assert!(outcome.stderr.contains(says), "{}", outcome.stderr);
     assert!(!world.service("plugin").join(version).exists() && !world.service("status").exists());
-    assert!(!world.service(&format!(".manifests/{version}")).exists());
+    assert!(!world.service(&format!(".rollout/manifests/{version}")).exists());
     assert!(world.upload("success").is_file(), "the push is not lost");
     assert_eq!(dispatch(world, Side::SCRIPT).status, 0);
     assert!(is_published(world, version), "the script publishes it all the same");

@@ -120,7 +120,7 @@ fn node_exporter_reads_what_is_known_of_each_model_and_that_nothing_is_known_of_
     done(&world, &["--pin", OLD, MODEL]);
     pushed(&world, NEXT, "library\n");
     world.member_list("127.0.0.11,127.0.0.12");
-    world.write(world.service(".held"), "127.0.0.12 - ann@m1 \"disk\\\n");
+    world.write(world.service(".rollout/held"), "127.0.0.12 - ann@m1 \"disk\\\n");
     let other = "monitor/rsync_service_data/datamining_service/other";
     world.write(format!("{other}/config_1/service.conf"), SERVICE_CONF);
     world.write("monitor/scripts/dispatch/conf/other.env.sh", "members=$(cat hosts)\n");
@@ -153,6 +153,8 @@ fn node_exporter_reads_what_is_known_of_each_model_and_that_nothing_is_known_of_
             ("standing{standing=\"stopped\"}", 0),
             ("standing{standing=\"aborted\"}", 0),
             ("standing{standing=\"resumed\"}", 0),
+            ("standing{standing=\"timed-out\"}", 0),
+            ("standing{standing=\"trailing\"}", 0),
             ("pinned", 1),
             ("bad_versions", 1),
             ("members_let_in", 2),
@@ -162,6 +164,7 @@ fn node_exporter_reads_what_is_known_of_each_model_and_that_nothing_is_known_of_
             ("members{verdict=\"waiting\"}", 0),
             ("members{verdict=\"pulled but not restarted\"}", 0),
             ("members{verdict=\"restarted with the old version\"}", 0),
+            ("members{verdict=\"takes everything (script)\"}", 0),
             ("members{verdict=\"failed verification\"}", 0),
             ("members{verdict=\"rolled back\"}", 0),
             ("members{verdict=\"unreachable\"}", 0),
@@ -287,13 +290,9 @@ fn an_upgrade_began_when_it_began_whatever_was_written_since() {
     tick();
     let began = in_flight_since(&world);
     // It has been in flight for longer than a batch may take.
-    let journal = String::from_utf8(world.read(world.service(".dispatch"))).unwrap();
-    let earlier = journal.replacen(&format!(" @{began}"), &format!(" @{}", began - 4000), 1);
-    assert!(earlier != journal, "{journal}");
-    world.write(world.service(".dispatch"), earlier);
-    world.age(world.service("status"), 4000);
-    assert!(tick().contains("they are passed over"));
-    assert_eq!(in_flight_since(&world), began - 4000, "late members were passed over");
+    world.rollout_ages(4000);
+    assert!(tick().contains("they are skipped"));
+    assert_eq!(in_flight_since(&world), began - 4000, "late members were skipped");
     let file = world.path("since.prom");
     measured(&world, &[MODEL], &file);
     let text = String::from_utf8(world.read(&file)).unwrap();
@@ -316,17 +315,12 @@ fn an_upgrade_began_when_it_began_whatever_was_written_since() {
     done(&world, &["--resume", MODEL]);
     let resumed = in_flight_since(&world);
     assert!(resumed >= began);
-    let note = String::from_utf8(world.read(world.service(".rollout"))).unwrap();
-    world.write(
-        world.service(".rollout"),
-        note.replacen(&format!(" {resumed} "), &format!(" {} ", resumed - 5000), 1),
-    );
-    world.age(world.service("status"), 4000);
-    assert!(tick().contains("took too long"));
+    world.rollout_ages(5000);
+    assert!(tick().contains("timed out"));
     assert_eq!(in_flight_since(&world), resumed - 5000);
 
-    // Where a script began it, or an earlier build wrote the journal, status is all there is.
-    std::fs::remove_file(world.service(".rollout")).unwrap();
+    // Where a script began it, and no tick has seen it yet, status is all there is.
+    std::fs::remove_dir_all(world.service(".rollout")).unwrap();
     world.age(world.service("status"), 700);
     let age = model_rollout::machine::clock::unix_now().0 - in_flight_since(&world);
     assert!((700..4000).contains(&age), "{age}");

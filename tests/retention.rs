@@ -23,7 +23,7 @@ pub fn with_history(world: &World) {
     world.registered();
     for (n, version) in OLD.iter().chain([&BEFORE]).enumerate() {
         world.write(world.service(&format!("plugin/{version}/lib/{LIBRARY}")), "0123456789");
-        world.write(world.service(&format!(".manifests/{version}")), "manifest\n");
+        world.write(world.service(&format!(".rollout/manifests/{version}")), "manifest\n");
         // The oldest by name was touched last.
         world.age(world.service(&format!("plugin/{version}/lib/{LIBRARY}")), n as u64);
     }
@@ -37,7 +37,9 @@ pub fn with_history(world: &World) {
     world.service_conf("config_1", announced(SERVICE_CONF, BEFORE));
     world.service_conf("config_2", announced(SERVICE_CONF, OLD[0]));
     world.member_list("127.0.0.11,127.0.0.12");
-    // A host that is no member any more.
+    ["127.0.0.11", "127.0.0.12"].iter().for_each(|member| world.reported(member, BEFORE));
+    // Hosts that are no members any more.
+    world.reported("127.0.0.97", OLD[0]);
     world.reported("127.0.0.99", OLD[1]);
     world.uploaded(&format!("{NEW}\n"));
 }
@@ -86,10 +88,10 @@ fn old_versions_go_when_every_member_confirmed_and_only_those_that_nobody_needs(
         confirmed(&world);
         let outcome = dispatched(&world, options);
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{}", shown(&outcome));
-        // OLD[0]: config_2 announced it before; OLD[1]: reported; OLD[4] and OLD[5]: the newest two.
+        // OLD[0] and OLD[1]: reported; OLD[4] and OLD[5]: the newest two; BEFORE: confirmed, and announced before.
         let kept = [OLD[0], OLD[1], OLD[4], OLD[5], BEFORE, NEW];
         assert_eq!(names(&world, "plugin"), expected(&kept), "{options:?}, {list}");
-        assert_eq!(names(&world, ".manifests"), kept);
+        assert_eq!(names(&world, ".rollout/manifests"), kept);
         let said = format!("{MODEL}: deleted 2 old versions ({} to {}), 20 bytes\n", OLD[2], OLD[3]);
         assert!(outcome.stdout.ends_with(&said), "{}", outcome.stdout);
         assert_eq!(world.read("elsewhere/x"), b"x");
@@ -109,7 +111,7 @@ fn nothing_goes_unless_it_is_asked_for_nor_when_an_upgrade_is_given_up() {
         if status == 0 {
             confirmed(&world);
         }
-        world.age(world.service("status"), age);
+        world.rollout_ages(age);
         let outcome = dispatched(&world, options);
         assert_eq!(outcome.status, status, "{}", shown(&outcome));
         assert!(!world.service("status").exists());
@@ -127,9 +129,9 @@ fn bad_versions_go_first_and_count_for_nothing() {
     let bad = ["20170201000000", "20170301000000"];
     for version in bad {
         world.write(world.service(&format!("plugin/{version}/lib/{LIBRARY}")), "0123456789");
-        world.write(world.service(&format!(".manifests/{version}")), "manifest\n");
-        let mark = format!("{version}\nby ann@monitor\nat 2017-04-01T00:00:00+08:00\nwhy \n");
-        world.write(world.service(&format!(".bad/{version}")), mark);
+        world.write(world.service(&format!(".rollout/manifests/{version}")), "manifest\n");
+        let marked = world.run(Tool::Dispatch, Side::BINARY, &["--mark", MODEL, version, "bad"]);
+        assert_eq!(marked.status, 0, "{}", shown(&marked));
     }
     world.reported("127.0.0.98", bad[1]);
     assert_eq!(dispatched(&world, &["--keep=2"]).status, 0);
@@ -138,7 +140,7 @@ fn bad_versions_go_first_and_count_for_nothing() {
     let kept = [OLD[0], OLD[1], OLD[4], OLD[5], BEFORE, bad[1], NEW];
     assert_eq!(names(&world, "plugin"), expected(&kept));
     let with_manifest = [&kept[..5], &bad, &kept[6..]].concat();
-    assert_eq!(names(&world, ".manifests"), with_manifest, "the same content is refused by it");
+    assert_eq!(names(&world, ".rollout/manifests"), with_manifest, "the same content is refused by it");
 }
 
 #[test]
@@ -158,32 +160,70 @@ fn what_would_be_deleted_is_said_and_then_deleted_now() {
         refused.stderr
     );
     assert_eq!((prune(&[]).status, prune(&[]).stdout.as_str()), (0, ""), "nobody asks for it");
-    // config_1 announces BEFORE, config_2 OLD[0]; OLD[5] is what one would go back to; OLD[1] is reported.
-    world
-        .write(world.service(".pinned"), format!("{}\nby a@b\nat 2017-04-01T00:00:00+08:00\nwhy \n", OLD[3]));
-    world.write(world.service("status"), format!("{BEFORE}\n"));
+    // config_1 announces BEFORE, config_2 OLD[0]; OLD[1] is reported; OLD[5] is the newest of the others.
     let before = names(&world, "plugin");
     let said = prune(&[MODEL, "--keep", "1", "--dry-run"]);
     assert_eq!((said.status, said.stderr.as_str()), (0, ""), "{}", shown(&said));
-    let only = format!(
-        "{MODEL}: would delete {}, 10 bytes\n{MODEL}: would delete 1 old version ({0}), 10 bytes\n",
-        OLD[2]
-    );
-    assert_eq!((said.stdout, names(&world, "plugin")), (only, before));
-    world.member_list_says("keep=1\n");
+    let each = |version: &str| format!("{MODEL}: would delete {version}, 10 bytes\n");
+    let all = format!("{MODEL}: would delete 3 old versions ({} to {}), 30 bytes\n", OLD[2], OLD[4]);
+    assert_eq!(said.stdout, each(OLD[2]) + &each(OLD[3]) + &each(OLD[4]) + &all);
+    assert_eq!(names(&world, "plugin"), before);
+    assert!(!world.service(".rollout/state.json").exists(), "nothing was changed");
+    // Neither what is pinned goes, nor what a person marked good before what nobody knows.
+    assert_eq!(world.run(Tool::Dispatch, Side::BINARY, &["--unpin", MODEL]).status, 0);
+    world.change_state(|state| {
+        state["pin"] = serde_json::json!({ "version": OLD[3], "mark": { "by": "a@b", "at_s": 1 } });
+    });
+    let marked = world.run(Tool::Dispatch, Side::BINARY, &["--mark", MODEL, OLD[4], "good"]);
+    assert_eq!(marked.status, 0, "{}", shown(&marked));
+    let said = prune(&[MODEL, "--keep", "2", "--dry-run"]);
+    let only = each(OLD[2]) + &format!("{MODEL}: would delete 1 old version ({}), 10 bytes\n", OLD[2]);
+    assert_eq!((said.stdout, names(&world, "plugin")), (only, before.clone()));
+    // While a script publishes, nobody knows what it is about.
+    world.write(world.service("status"), format!("{NEW}\n"));
+    let failed = prune(&[MODEL, "--keep=1"]);
+    assert_eq!((failed.status, failed.stderr.lines().count()), (75, 1), "{}", shown(&failed));
+    assert_eq!(names(&world, "plugin"), before);
+    std::fs::remove_file(world.service("status")).unwrap();
+    world.member_list_says("keep=2\n");
     let done = prune(&[]);
     assert_eq!(done.stdout, format!("{MODEL}: deleted 1 old version ({}), 10 bytes\n", OLD[2]));
     let kept = [OLD[0], OLD[1], OLD[3], OLD[4], OLD[5], BEFORE];
     assert_eq!(
-        (names(&world, "plugin"), names(&world, ".manifests")),
+        (names(&world, "plugin"), names(&world, ".rollout/manifests")),
         (expected(&kept), kept.map(str::to_owned).to_vec())
     );
     assert_eq!(prune(&[MODEL]).stdout, format!("{MODEL}: there is nothing to delete\n"));
     // Where something cannot be read, nothing is taken for what nobody needs; the others go on.
-    world.write(world.service(".pinned"), "x");
+    world.write(world.service(".rollout/state.json"), "x");
     let failed = prune(&["--keep=1"]);
     assert_eq!((failed.status, failed.stderr.lines().count()), (2, 2), "{}", shown(&failed));
     assert!(failed.stderr.ends_with("dispatch: 1 model was left as it is, see above\n"), "{}", failed.stderr);
+    assert_eq!(names(&world, "plugin"), expected(&kept));
+}
+
+/// The only version that works may be any of them.
+#[test]
+fn nothing_goes_while_no_version_was_confirmed_and_that_is_said() {
+    need!("rsync");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    with_history(&world);
+    std::fs::remove_dir_all(world.service("version")).unwrap();
+    std::fs::remove_file(world.upload("success")).unwrap();
+    let before = names(&world, "plugin");
+    let prune = || world.run(Tool::Dispatch, Side::BINARY, &["--prune", MODEL, "--keep=1"]);
+    let said = prune();
+    assert_eq!(said.status, 0, "{}", shown(&said));
+    assert!(said.stdout.contains("no old version is deleted, though 7 are there: none was ever confirmed"));
+    assert!(said.stdout.contains(&format!("dispatch --mark {MODEL} VERSION good says which is")));
+    assert_eq!(names(&world, "plugin"), before);
+    let marked = world.run(Tool::Dispatch, Side::BINARY, &["--mark", MODEL, OLD[2], "good"]);
+    assert_eq!(marked.status, 0, "{}", shown(&marked));
+    // config_2 announces OLD[0].
+    let pruned = prune();
+    assert!(pruned.stdout.contains("deleted 4 old versions"), "{}", shown(&pruned));
+    assert_eq!(names(&world, "plugin"), expected(&[OLD[0], OLD[2], BEFORE]));
 }
 
 #[test]
@@ -204,7 +244,7 @@ fn an_interrupted_deletion_is_finished_by_the_next_tick_whether_or_not_it_is_ask
     assert!(!world.service("plugin/.discarded").exists());
     let kept = [&OLD[1..], &[BEFORE]].concat();
     assert_eq!(names(&world, "plugin"), expected(&kept));
-    assert_eq!(names(&world, ".manifests"), kept);
+    assert_eq!(names(&world, ".rollout/manifests"), kept);
 }
 
 #[test]
@@ -241,7 +281,9 @@ fn a_member_deletes_its_own_old_versions_but_for_those_it_could_go_back_to() {
         }
         let etc = "member-127.0.0.11/workspace/bin/etc";
         world.write(format!("{etc}/service.conf"), announced(SERVICE_CONF, BEFORE));
-        world.write(format!("{etc}/.service.conf.failed"), announced(SERVICE_CONF, OLD[0]));
+        let failed = serde_json::json!({ "conf": announced(SERVICE_CONF, OLD[0]) });
+        let state = serde_json::json!({ "schema": 1, "failed": failed });
+        world.write(format!("{etc}/.rollout/state.json"), state.to_string());
         let outcome = world.poll(Side::BINARY, "127.0.0.11");
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{}", shown(&outcome));
         let dir = world.path(&versions);

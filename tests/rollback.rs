@@ -1,10 +1,16 @@
 //! `dispatch --rollback`, `--pin` and `--unpin`: over a small fleet through the real rsync daemon, some of whose members still
 //! run the script.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use serde_json::Value;
+
 use crate::harness::outcome::{Tree, shown};
 use crate::harness::parts::need;
 use crate::harness::world::{LIBRARY, MODEL, PREFIX};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World};
+use crate::history::FILE as HISTORY;
 
 pub const GOOD: &str = "20180101000000";
 pub const BETTER: &str = "20180201000000";
@@ -79,17 +85,20 @@ pub fn done(world: &World, arguments: &[&str]) -> String {
     outcome.stdout
 }
 
-/// What is refused with one line, and changes nothing.
-fn refused(world: &World, arguments: &[&str], status: i32) -> String {
+/// What is refused with one line, and changes nothing but locks.
+pub fn refused(world: &World, arguments: &[&str], status: i32) -> String {
     let tree = || {
         let mut tree = Tree::read(&world.root, &model_rollout::machine::clock::now());
-        tree.0.retain(|path, _| !path.ends_with(".lock"));
+        tree.0.retain(|path, _| !path.contains("scripts/dispatch/lock"));
         tree
     };
-    let before = tree();
+    let before: Tree = tree();
     let outcome = dispatch(world, arguments);
     assert_eq!((outcome.status, outcome.stderr.lines().count()), (status, 1), "{}", shown(&outcome));
-    assert!(tree() == before, "{arguments:?}");
+    let after = tree();
+    let changed = |path: &&String| before.0.get(*path) != after.0.get(*path);
+    let changed: Vec<&String> = before.0.keys().chain(after.0.keys()).filter(changed).collect();
+    assert!(changed.is_empty(), "{changed:?}: {}", shown(&outcome));
     outcome.stderr
 }
 
@@ -138,7 +147,8 @@ fn a_bad_release_is_taken_back_on_new_and_old_pollers_and_never_comes_again() {
     assert_eq!(restarted, ["start 127.0.0.11", "start 127.0.0.13"], "the other one had it all the time");
     let ended = ticked(&world);
     assert!(ended.stdout.contains(&format!("all 3 members have {BETTER}")), "{}", shown(&ended));
-    assert!(!world.service("status").exists() && !world.service(".dispatch").exists());
+    assert!(!world.service("status").exists());
+    assert_eq!((world.worth(BETTER).as_str(), world.worth(BAD).as_str()), ("confirmed", "bad"));
     assert_eq!(ticked(&world).stdout, "", "a quiet tick");
 
     // The same bytes again, by a script and under another name.
@@ -178,9 +188,11 @@ fn forced_the_same_content_is_published_and_the_bad_version_itself_is_good_again
         assert_eq!(tick(&world).status, 1);
         done(&world, &["--force", MODEL, PREFIX, LIBRARY]);
         assert_eq!(announced(&world), version);
-        assert_eq!(!world.service(&format!(".bad/{BAD}")).exists(), is_good_again);
+        assert_eq!(world.worth(BAD) == "rolling-out", is_good_again, "{}", world.worth(BAD));
         all_poll(&world);
         assert!(ticked(&world).stdout.contains(&format!("all 3 members have {version}")));
+        assert_eq!(world.worth(version), "confirmed");
+        assert_eq!(world.worth(BAD) == "bad", !is_good_again);
     }
 }
 
@@ -199,20 +211,29 @@ fn a_second_rollback_never_lands_on_the_first_bad_one() {
     released(&world, NEXT);
     done(&world, &["--rollback", MODEL]);
     assert_eq!(announced(&world), BETTER);
-    // At once again, while members are on their way.
-    done(&world, &["--rollback", MODEL]);
+    // At once again, while members are on their way: whoever means that says where to.
+    let said = refused(&world, &["--rollback", MODEL], 1);
+    let further = format!(
+        "the rollback to {BETTER} is not confirmed by its members yet; see dispatch --status {MODEL}; to go further: \
+         dispatch --rollback {MODEL} --to {GOOD}"
+    );
+    assert!(said.contains(&further), "{said}");
+    assert_eq!((announced(&world).as_str(), world.worth(BETTER).as_str()), (BETTER, "confirmed"));
+    done(&world, &["--rollback", MODEL, "--to", GOOD]);
     assert_eq!(announced(&world), GOOD);
     all_poll(&world);
     assert_eq!(serves(&world), [GOOD; 3]);
     ticked(&world);
     let said = refused(&world, &["--rollback", MODEL], 1);
     assert!(said.contains(&format!("nothing to go back to: {GOOD} is announced")), "{said}");
+    let others = format!("there are {NEXT} (bad), {BAD} (bad), {BETTER} (bad)");
+    assert!(said.contains("--to VERSION --force; ") && said.contains(&others), "{said}");
     let said = refused(&world, &["--rollback", MODEL, "--to", BETTER], 1);
     assert!(said.contains(&format!("{BETTER} was marked bad by ")) && said.contains("--force"), "{said}");
     done(&world, &["--rollback", MODEL, "--to", BETTER, "--force"]);
     assert_eq!(announced(&world), BETTER);
-    assert!(!world.service(&format!(".bad/{BETTER}")).exists());
-    assert!(!world.service(&format!(".bad/{GOOD}")).exists(), "who goes on says nothing of what he left");
+    assert_eq!(world.worth(BETTER), "rolling-out");
+    assert_eq!(world.worth(GOOD), "confirmed", "who goes on says nothing of what he left");
 }
 
 #[test]
@@ -241,8 +262,9 @@ fn members_that_wait_for_their_batch_stay_and_the_others_go_back_at_once() {
     ticked(&world);
     all_poll(&world);
     assert_eq!(serves(&world), [BAD, BETTER, BAD], "the script knows no batches");
+    assert_eq!(world.admitted(), Some(vec![MEMBERS[0].0.to_owned()]));
     done(&world, &["--rollback", MODEL]);
-    assert!(!world.service(".admitted").exists());
+    assert_eq!(world.admitted(), None);
     all_poll(&world);
     assert_eq!(serves(&world), [BETTER; 3]);
     assert!(ticked(&world).stdout.contains(&format!("all 3 members have {BETTER}")));
@@ -254,7 +276,7 @@ fn a_script_beside_it_ends_it_and_does_not_undo_it() {
     let sandbox = Sandbox::new();
     let world = sandbox.world();
     fleet(&world);
-    // The script's own upgrade, without manifest and journal.
+    // The script's own upgrade, of which the state knows nothing.
     pushed(&world, BAD, "broken\n");
     let script = |world: &World| {
         let outcome = world.run(Tool::Dispatch, Side::SCRIPT, &[MODEL, PREFIX, LIBRARY]);
@@ -264,6 +286,7 @@ fn a_script_beside_it_ends_it_and_does_not_undo_it() {
     assert_eq!(announced(&world), BAD);
     all_poll(&world);
     done(&world, &["--rollback", MODEL]);
+    assert_eq!((world.worth(BAD).as_str(), world.worth(BETTER).as_str()), ("bad", "confirmed"));
     script(&world);
     assert_eq!(announced(&world), BETTER);
     all_poll(&world);
@@ -277,34 +300,40 @@ fn a_script_beside_it_ends_it_and_does_not_undo_it() {
 }
 
 #[test]
-fn a_pin_holds_pushes_back_until_it_is_taken_away() {
+fn a_pin_blocks_pushes_until_it_is_taken_away() {
     need!("rsync", "dash");
     let sandbox = Sandbox::new();
     let world = sandbox.world();
     fleet(&world);
-    // In flight: the pin ends it, and its push waits.
+    // In flight: the pin ends it, and whoever pins another has left it.
     pushed(&world, BAD, "perhaps\n");
     ticked(&world);
     done(&world, &["--pin", GOOD, MODEL, "--why", "the fair"]);
     assert_eq!(announced(&world), GOOD);
+    assert_eq!((world.worth(BAD).as_str(), world.worth(BETTER).as_str()), ("left", "confirmed"));
+    assert!(!world.upload("success").exists(), "it is not announced again by itself");
     all_poll(&world);
     assert!(ticked(&world).stdout.contains(&format!("all 3 members have {GOOD}")));
+    pushed(&world, NEXT, "library of the next\n");
     for _ in 0..2 {
         let said = ticked(&world).stdout;
-        let held = format!("{MODEL}: {BAD} is held: {GOOD} was pinned by ");
-        assert!(said.starts_with(&held) && said.contains("the fair"), "{said}");
+        let waits = format!("{MODEL}: {NEXT} waits: {GOOD} was pinned by ");
+        assert!(said.starts_with(&waits) && said.contains("the fair"), "{said}");
     }
-    assert!(world.upload("success").exists() && !world.service(".bad").exists());
+    assert!(world.upload("success").exists() && !world.service(&format!("plugin/{NEXT}")).exists());
     let said = refused(&world, &["--rollback", MODEL], 1);
     assert!(said.contains(&format!("{GOOD} was pinned by ")) && said.contains("--unpin"), "{said}");
     done(&world, &["--unpin", MODEL]);
     ticked(&world);
     all_poll(&world);
-    assert!(ticked(&world).stdout.contains(&format!("all 3 members have {BAD}")));
+    assert!(ticked(&world).stdout.contains(&format!("all 3 members have {NEXT}")));
     assert_eq!(done(&world, &["--unpin", MODEL]), format!("{MODEL} is not pinned\n"));
-    // What is announced already is only held.
-    done(&world, &["--pin", BAD, MODEL]);
-    assert!(!world.service("status").exists() && world.service(".pinned").exists());
+    assert_eq!(world.worth(BAD), "left");
+    // What is announced already only stays.
+    done(&world, &["--pin", NEXT, MODEL]);
+    assert!(!world.service("status").exists());
+    assert_eq!(world.state()["pin"]["version"], NEXT);
+    assert_eq!(world.worth(NEXT), "confirmed");
 }
 
 #[test]
@@ -314,6 +343,8 @@ fn what_cannot_be_done_is_said_in_one_line_and_changes_nothing() {
     let world = sandbox.world();
     world.registered();
     world.published(GOOD);
+    // A command takes note of what is announced.
+    done(&world, &["--unpin", MODEL]);
     for (arguments, status, complaint) in [
         (&["--rollback", MODEL][..], 1, "there is nothing to go back to: 20180101000000 is announced"),
         (
@@ -332,60 +363,107 @@ fn what_cannot_be_done_is_said_in_one_line_and_changes_nothing() {
     }
     world.write(world.service(&format!("plugin/{BETTER}/lib/other.so")), "x");
     let said = refused(&world, &["--rollback", MODEL, "--to", BETTER], 1);
+    assert!(
+        said.contains(&format!("{BETTER} was never confirmed (not published by this monitor)")),
+        "{said}"
+    );
+    let said = refused(&world, &["--rollback", MODEL, "--to", BETTER, "--force"], 1);
     assert!(said.contains(&format!("{BETTER}: it has no lib/{LIBRARY}")), "{said}");
-    world.write(world.service(&format!(".bad/{BETTER}")), "../x\n");
+    // A state that is not one.
+    let state = world.service(".rollout/state.json");
+    let known = world.read(&state);
+    let of_another = String::from_utf8(known.clone()).unwrap().replace(MODEL, "other");
+    for damaged in [&b""[..], b"{", &known[..known.len() / 2], of_another.as_bytes()] {
+        world.write(&state, damaged);
+        let said = refused(&world, &["--rollback", MODEL], 2);
+        assert!(said.contains("state.json") && said.contains(&format!("--rebuild {MODEL}")), "{said}");
+    }
+    std::fs::remove_file(&state).unwrap();
     let said = refused(&world, &["--rollback", MODEL], 2);
-    assert!(said.contains(&format!(".bad/{BETTER}:1:1: this is not a version; remove the file")), "{said}");
-    std::fs::remove_dir_all(world.service(".bad")).unwrap();
+    assert!(said.contains("state.json is gone") && said.contains(&format!("--rebuild {MODEL}")), "{said}");
+    world.write(&state, &known);
     // A script copies, right now.
     world.write(world.service("status"), format!("{NEXT}\n"));
     let said = refused(&world, &["--rollback", MODEL], 75);
-    assert!(said.contains("a script began an upgrade 0 s ago"), "{said}");
+    assert!(said.contains("a script is publishing a version; try again in a minute"), "{said}");
     std::fs::remove_file(world.service("status")).unwrap();
-    let lock = std::fs::File::create(world.service(".dispatch.lock")).unwrap();
+    // A tick that copies turns nobody away; whoever changes the state does, for an instant.
+    let tick = std::fs::File::create(world.tick_lock()).unwrap();
+    fs2::FileExt::lock_exclusive(&tick).unwrap();
+    let said = refused(&world, &["--rollback", MODEL, "--wait", "0"], 1);
+    assert!(said.contains("there is nothing to go back to"), "{said}");
+    let lock = std::fs::File::create(world.state_lock()).unwrap();
     fs2::FileExt::lock_exclusive(&lock).unwrap();
     let said = refused(&world, &["--rollback", MODEL, "--wait", "0"], 75);
-    assert!(said.contains(".dispatch.lock is held by"), "{said}");
+    assert!(said.contains(&format!("{MODEL}.state is held by")), "{said}");
 }
 
-/// As a run leaves it that died behind its journal, behind `status`, or behind one of two service.conf.
+/// As a run leaves it that died behind its state, behind the announcement, behind `status`, or behind one of two service.conf.
 #[test]
 fn a_rollback_whose_run_died_is_finished_by_the_next_tick_or_command_once() {
     need!("rsync", "dash");
     let sandbox = Sandbox::new();
-    let commands: [&[&str]; 3] =
-        [&[MODEL, PREFIX, LIBRARY], &["--rollback", MODEL], &["--rollback", MODEL, "--to", BETTER]];
-    for (died_behind, command) in (0..3).flat_map(|died| commands.map(|command| (died, command))) {
+    let commands: [(&[&str], i32, &str); 3] = [
+        (&[MODEL, PREFIX, LIBRARY], 0, "0 of 3 members have"),
+        (&["--rollback", MODEL], 1, "is not confirmed by its members yet"),
+        (&["--rollback", MODEL, "--to", BETTER], 0, "is announced already"),
+    ];
+    for (died_behind, (command, exit, says)) in
+        (0..4).flat_map(|died| commands.map(|command| (died, command)))
+    {
         let world = sandbox.world();
         fleet(&world);
         world.service_conf("config_2", world.read(world.service("config_1/service.conf")));
         pushed(&world, BAD, "broken\n");
         ticked(&world);
-        let [first, second, status] = ["config_1/service.conf", "config_2/service.conf", "status"];
-        let before = [first, second, status].map(|path| world.read(world.service(path)));
+        all_poll(&world);
+        let files = ["config_2/service.conf", "config_1/service.conf", ".rollout/announcement", "status"];
+        let before = files.map(|path| world.read(world.service(path)));
         let success = world.read(world.upload("success"));
         done(&world, &["--rollback", MODEL, "--why", "w"]);
-        let journal = String::from_utf8(world.read(world.service(".dispatch"))).unwrap();
-        world.write(world.service(".dispatch"), journal.replace("announced", "rolling-back"));
-        world.write(world.service(second), &before[1]);
-        if died_behind < 2 {
-            world.write(world.service(first), &before[0]);
-            std::fs::remove_dir_all(world.service(".bad")).unwrap();
+        for (path, content) in files.iter().zip(&before).take(4 - died_behind) {
+            world.write(world.service(path), content);
         }
-        if died_behind < 1 {
-            world.write(world.service(status), &before[2]);
-        }
-        let said = done(&world, command);
-        assert!(said.contains(&format!("rolled back to {BETTER}; {BAD} is marked bad by ")), "{said}");
-        assert_eq!(announced(&world), BETTER);
-        assert_eq!(world.read(world.service(first)), world.read(world.service(second)));
-        assert!(world.service(&format!(".bad/{BAD}")).exists());
-        assert!(!world.service(&format!(".bad/{BETTER}")).exists(), "once");
+        let history = world.read(HISTORY);
+        let told = String::from_utf8(history.clone()).unwrap();
+        let untold: Vec<Value> = told.lines().rev().take(2).map(untold).collect();
+        world.change_state(|state| {
+            state["settled"] = false.into();
+            state["untold"] = untold.into();
+            state["marked"] = BAD.into();
+        });
         assert_eq!(success, format!("{BAD}\n").into_bytes());
+        world.write(world.upload("success"), success);
+        world.change_state(|state| state["push"]["identity"] = identity(&world.upload("success")).into());
+
+        let outcome = dispatch(&world, command);
+        assert_eq!(outcome.status, exit, "{}", shown(&outcome));
+        assert!((outcome.stdout.clone() + &outcome.stderr).contains(says), "{}", shown(&outcome));
+        assert_eq!(announced(&world), BETTER);
+        assert_eq!(world.read(world.service(files[0])), world.read(world.service(files[1])));
+        assert_eq!(world.read(world.service("status")), format!("{BETTER}\n").into_bytes());
+        assert!(!world.upload("success").exists(), "its push is done with");
+        assert_eq!((world.worth(BAD).as_str(), world.worth(BETTER).as_str()), ("bad", "confirmed"), "once");
+        assert_eq!(world.read(HISTORY), history, "told once");
         all_poll(&world);
         ticked(&world);
         assert!(!world.service("status").exists());
+        assert_eq!(serves(&world), [BETTER; 3]);
     }
+}
+
+/// A line of the history, as the state keeps it until it is told.
+fn untold(line: &str) -> Value {
+    let told: Value = serde_json::from_str(line).unwrap();
+    let [id, event, version] = ["id", "event", "version"].map(|key| told[key].clone());
+    serde_json::json!({ "id": id, "at_s": 1, "by": "a@b", "event": event, "version": version })
+}
+
+/// Device, inode, modification time and size, as the state tells one `success` from another.
+fn identity(path: &Path) -> String {
+    let facts = std::fs::metadata(path).unwrap();
+    let modified_ns = i128::from(facts.mtime()) * 1_000_000_000 + i128::from(facts.mtime_nsec());
+    format!("{}-{}-{modified_ns}-{}", facts.dev(), facts.ino(), facts.len())
 }
 
 #[test]
@@ -398,19 +476,42 @@ fn an_upgrade_that_takes_too_long_is_rolled_back_where_the_list_says_so() {
     pushed(&world, BAD, "library of a bad release\n");
     ticked(&world);
     assert_eq!(announced(&world), BAD);
-    world.age(world.service("status"), 1260);
+    let [failed, late, other] = MEMBERS.map(|(address, _)| address);
+    world.failed(failed, BAD, "rolled-back");
+    world.rollout_ages(1260);
     let outcome = tick(&world);
     assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{}", shown(&outcome));
-    assert!(
-        outcome.stderr.contains("rolled back: it took too long, late: 127.0.0.11 (serves "),
-        "{}",
-        outcome.stderr
+    let why = format!(
+        "rolled back: it timed out, late: {late} (serves {BETTER}), {other} (serves {BETTER}) (2 of 3); 1 failed: {failed} \
+         (rolled back"
     );
+    assert!(outcome.stderr.contains(&why), "{}", outcome.stderr);
     assert_eq!(announced(&world), BETTER);
+    assert_eq!((world.worth(BAD).as_str(), world.worth(BETTER).as_str()), ("bad", "confirmed"));
     all_poll(&world);
     assert!(ticked(&world).stdout.contains(&format!("all 3 members have {BETTER}")));
     // Its content does not come again.
     pushed(&world, NEXT, "library of a bad release\n");
     assert!(tick(&world).stderr.contains(BAD));
     assert_eq!(announced(&world), BETTER);
+}
+
+/// Members that poll late say nothing about the version.
+#[test]
+fn an_upgrade_in_which_nobody_failed_is_stopped_by_its_time_and_nothing_is_marked() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    fleet(&world);
+    world.member_list_says("on_timeout=rollback\n");
+    pushed(&world, BAD, "library of a slow release\n");
+    ticked(&world);
+    world.rollout_ages(1260);
+    let outcome = tick(&world);
+    assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{}", shown(&outcome));
+    let says = format!("gave up waiting for {BAD} after 20 minutes, late: {} (serves", MEMBERS[0].0);
+    assert!(outcome.stderr.contains(&says), "{}", outcome.stderr);
+    assert_eq!(announced(&world), BAD);
+    assert_eq!((world.worth(BAD).as_str(), world.phase().as_str()), ("timed-out", "timed-out"));
+    assert_eq!(ticked(&world).stdout, "", "it has ended");
 }

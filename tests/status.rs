@@ -214,7 +214,7 @@ fn released(fleet: &Fleet) {
     let world = &fleet.world;
     let ticked = fleet.dispatch(&[MODEL, PREFIX, LIBRARY]);
     assert_eq!((ticked.status, ticked.stderr.as_str()), (0, ""), "{}", shown(&ticked));
-    world.write(world.service(".held"), format!("{HELD} - ann@m1 disk is being replaced\n"));
+    world.write(world.service(".rollout/held"), format!("{HELD} - ann@m1 disk is being replaced\n"));
     fleet.signal(HUNG, Signal::SIGSTOP);
     let weight = world.service(&format!("plugin/{V}/data/weight.txt"));
     world.write(&weight, "3\n");
@@ -291,11 +291,13 @@ fn every_member_has_the_verdict_that_it_deserves() {
     assert_eq!((stranger.status, stranger.stdout.as_str()), (2, ""), "{}", shown(&stranger));
 
     // A failure that stays is told once; one that is over is taken back.
-    let state = fleet.world.service(&format!("version/.state-{UNVERIFIED}"));
-    assert!(String::from_utf8(fleet.world.read(&state)).unwrap().starts_with(&format!("not-installed {V} ")));
+    let told = || -> Value {
+        let state = fleet.world.service(&format!("version/.state-{UNVERIFIED}"));
+        serde_json::from_slice(&fleet.world.read(state)).unwrap()
+    };
+    assert_eq!((told()["word"].as_str(), told()["version"].as_str()), (Some("not-installed"), Some(V)));
     fleet.poll(Side::BINARY, UNVERIFIED, 0);
-    let told = String::from_utf8(fleet.world.read(&state)).unwrap();
-    assert!(told.starts_with(&format!("current {V} ")), "{told}");
+    assert_eq!((told()["word"].as_str(), told()["version"].as_str()), (Some("current"), Some(V)));
     assert_eq!(fleet.verdicts().0[UNVERIFIED], ("current".to_owned(), V.to_owned()));
 }
 
@@ -326,6 +328,9 @@ fn a_member_whose_service_loads_slowly_is_updating_until_it_answers() {
     poll.env("WORKSPACE_ROOT", world.path(format!("member-{member}/workspace")));
     let mut poll = poll.stdout(Stdio::null()).spawn().unwrap();
     wait_until("the service is stopped", || TcpStream::connect((member, fleet.port)).is_err());
+    // A start that is over in a second is not worth a connection.
+    let told = world.service(&format!("version/.state-{member}"));
+    wait_until("the monitor is told", || told.exists());
     let (verdicts, document) = fleet.verdicts();
     assert_eq!(verdicts[member], ("updating".to_owned(), "-".to_owned()));
     let why = document["models"][0]["members"][0]["why"].as_str().unwrap();
@@ -375,7 +380,7 @@ fn a_status_needs_no_lock_and_changes_nothing() {
     assert!(pushed.stderr.contains("what was pushed is not announced yet"), "{}", pushed.stderr);
     dispatch(&[MODEL, PREFIX, LIBRARY]);
     let before = world.outcome_now(dispatch(&["--status"]));
-    let lock = std::fs::File::open(world.service(".dispatch.lock")).unwrap();
+    let lock = std::fs::File::open(world.tick_lock()).unwrap();
     let _held = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
     for arguments in [&["--status"][..], &["--status", MODEL, "--json"], &["--explain", MODEL, "127.0.0.11"]]
     {
@@ -449,7 +454,7 @@ fn a_pin_with_the_push_that_it_holds_and_bad_versions_are_shown() {
     assert_eq!(model["bad_versions"].as_array().unwrap().len(), 1);
 
     // One that cannot be read may not be taken for none.
-    world.write(world.service(".pinned"), "x\n");
+    world.write(world.service(".rollout/state.json"), "x\n");
     let broken = world.run(Tool::Dispatch, Side::BINARY, &["--status", MODEL]);
     assert_eq!(
         (broken.status, broken.stdout.as_str()),
@@ -457,7 +462,8 @@ fn a_pin_with_the_push_that_it_holds_and_bad_versions_are_shown() {
         "{}",
         crate::harness::outcome::shown(&broken)
     );
-    assert!(broken.stderr.contains(".pinned:2:1: this does not say by whom"), "{}", broken.stderr);
+    assert!(broken.stderr.contains(".rollout/state.json:1:1: this is not a state: "), "{}", broken.stderr);
+    assert!(broken.stderr.contains(&format!("dispatch --rebuild {MODEL}")), "{}", broken.stderr);
 }
 
 #[test]
@@ -476,7 +482,7 @@ fn watching_ends_when_all_have_converged_or_the_time_is_up() {
         "{}",
         overdue.stderr
     );
-    assert!(overdue.stdout.contains("1 of 2 let in so far"), "{}", overdue.stdout);
+    assert!(overdue.stdout.contains("1 of 2 admitted so far"), "{}", overdue.stdout);
     assert_eq!(overdue.stdout.matches("MEMBER").count(), 1, "nothing changed: {}", overdue.stdout);
     let mut watching =
         world.command(Tool::Dispatch, Side::BINARY, &["--status", "--watch", "--timeout", "60"]);
@@ -508,10 +514,10 @@ fn what_cannot_be_judged_is_said_in_one_line() {
     world.registered();
     failed(1, "members unknown", &["--status", MODEL]);
     world.member_list("127.0.0.11");
-    world.write(world.service(".held"), "127.0.0.11 tomorrow ann@m1 disk\n");
-    failed(2, ".held:1:1: this hold has no time", &["--status", MODEL]);
+    world.write(world.service(".rollout/held"), "127.0.0.11 tomorrow ann@m1 disk\n");
+    failed(2, ".rollout/held:1:1: this hold has no time", &["--status", MODEL]);
     failed(1, "this hold has no time", &["--status"]);
-    std::fs::remove_file(world.service(".held")).unwrap();
+    std::fs::remove_file(world.service(".rollout/held")).unwrap();
     world.member_list_says("batches=1\nmembers=a,b\n");
     failed(2, "batches", &["--status", MODEL]);
 }

@@ -42,6 +42,14 @@ fn resumed_to_its_end(world: &World) {
     assert!(ticked(world).contains("3 of 3 members may take"));
     assert_eq!(polled(world, 3), 3);
     assert!(ticked(world).contains("all 3 members have"));
+    check_done(world);
+}
+
+/// The rollout has come to a good end, and everybody may take the version.
+fn check_done(world: &World) {
+    assert!(!world.service("status").exists());
+    assert_eq!((world.phase().as_str(), world.worth(V).as_str()), ("done", "confirmed"));
+    assert_eq!(world.admitted(), None);
 }
 
 #[test]
@@ -55,7 +63,7 @@ fn a_paused_rollout_lets_nobody_in_until_it_is_resumed() {
     let told = done(&world, &["--pause", MODEL, "--why", "the graphs look odd"]);
     assert!(told.contains(&format!("{MODEL}: paused; 1 of 3 members have {V}; dispatch --resume")), "{told}");
     // Longer than an upgrade may take: the time of a pause does not count.
-    world.age(world.service("status"), 4000);
+    world.rollout_ages(4000);
     let told = ticked(&world);
     assert!(told.contains("paused by ") && told.contains(": the graphs look odd; 1 of 3 members"), "{told}");
     assert_eq!(polled(&world, 3), 1);
@@ -66,9 +74,7 @@ fn a_paused_rollout_lets_nobody_in_until_it_is_resumed() {
     assert!(ticked(&world).contains("3 of 3 members may take"));
     assert_eq!(polled(&world, 3), 3);
     assert!(ticked(&world).contains("all 3 members have"));
-    for gone in ["status", ".admitted", ".rollout", ".batch-confirmed", ".dispatch"] {
-        assert!(!world.service(gone).exists(), "{gone}");
-    }
+    check_done(&world);
 }
 
 #[test]
@@ -84,7 +90,7 @@ fn a_rollout_to_all_at_once_can_be_paused_too() {
     done(&world, &["--resume", MODEL]);
     assert_eq!(polled(&world, 3), 3);
     ticked(&world);
-    assert!(!world.service("status").exists() && !world.service(".rollout").exists());
+    check_done(&world);
 }
 
 #[test]
@@ -116,8 +122,8 @@ fn an_aborted_upgrade_is_over_and_may_be_taken_up_again() {
     assert!(!world.service("status").exists() && !world.upload("success").exists());
     assert_eq!(ticked(&world), "");
     assert_eq!(polled(&world, 3), 1);
+    assert_eq!((world.phase(), world.worth(V)), ("aborted".to_owned(), "aborted".to_owned()));
     resumed_to_its_end(&world);
-    assert!(!world.service(".rollout").exists() && !world.service(".admitted").exists());
 }
 
 /// Lets a published file differ from its manifest, so that no member can install the version; what it held before.
@@ -152,9 +158,20 @@ fn a_member_that_fails_stops_the_rollout_and_nobody_else_is_touched() {
     assert_eq!(status.status, 1, "{}", shown(&status));
     assert!(status.stdout.contains("; stopped by dispatch: 1 failed: "), "{}", status.stdout);
 
-    // Put right and resumed: the failure so far is put up with, and the rollout goes on.
+    // Who failed is not admitted any more: nobody tries it again by itself, also when it is put
+    // right.
+    assert_eq!((world.phase(), world.admitted()), ("stopped".to_owned(), Some(Vec::new())));
     world.write(published_file(&world), whole);
-    resumed_to_its_end(&world);
+    assert_eq!(polled(&world, 3), 0);
+
+    // Resumed: who failed tries again, and the rollout goes on.
+    done(&world, &["--resume", MODEL]);
+    assert_eq!(world.admitted(), Some(vec![address(1)]));
+    assert_eq!(polled(&world, 3), 1);
+    assert!(ticked(&world).contains("3 of 3 members may take"));
+    assert_eq!(polled(&world, 3), 3);
+    assert!(ticked(&world).contains("all 3 members have"));
+    check_done(&world);
 }
 
 #[test]
@@ -180,13 +197,23 @@ fn a_held_member_is_counted_nowhere() {
     let sandbox = Sandbox::new();
     let world = sandbox.world();
     fleet(&world, 3, "batches=1,100%\n");
-    world.write(world.service(".held"), format!("{} - ann@m1 disk is being replaced\n", address(1)));
-    assert!(ticked(&world).contains(&format!("1 of 2 members may take {V} now; let in: {}", address(2))));
+    world.write(world.service(".rollout/held"), format!("{} - ann@m1 disk is being replaced\n", address(1)));
+    assert!(ticked(&world).contains(&format!("1 of 2 members may take {V} now; admitted: {}", address(2))));
     assert_eq!(world.poll(Side::BINARY, &address(2)).status, 0);
     assert!(ticked(&world).contains("2 of 2 members may take"));
     assert_eq!(world.poll(Side::BINARY, &address(3)).status, 0);
     assert!(ticked(&world).contains(&format!("all 2 members have {V}")));
     assert!(!world.service("status").exists());
+    // It is over but for the held member, which is a batch of its own once it is free.
+    assert_eq!((world.phase().as_str(), world.worth(V).as_str()), ("trailing", "confirmed"));
+    assert_eq!(world.poll(Side::BINARY, &address(1)).status, 0);
+    assert_eq!(restarted(&world).len(), 2);
+    world.write(world.service(".rollout/held"), "# nobody\n");
+    ticked(&world);
+    assert_eq!(world.poll(Side::BINARY, &address(1)).status, 0);
+    assert_eq!(restarted(&world).len(), 3);
+    ticked(&world);
+    check_done(&world);
 }
 
 #[test]
@@ -195,15 +222,36 @@ fn where_there_is_nothing_to_steer_one_line_says_so_and_nothing_changes() {
     let sandbox = Sandbox::new();
     let world = sandbox.world();
     fleet(&world, 2, "batches=1,100%\n");
-    for verb in ["--pause", "--promote", "--abort"] {
-        assert!(refused(&world, &[verb, MODEL]).contains("no upgrade is in flight"), "{verb}");
+    for verb in ["--pause", "--resume", "--promote", "--abort"] {
+        let said = refused(&world, &[verb, MODEL]);
+        assert!(said.contains("its service.conf announces no version; push the model first"), "{said}");
     }
-    assert!(refused(&world, &["--resume", MODEL]).contains("nothing to resume"));
-    assert!(refused(&world, &["--pause", "nobody"]).contains("run add_dispatch_docker"));
-    assert!(!world.service(".rollout").exists());
+    assert!(refused(&world, &["--pause", "nobody"]).contains("nobody is no model of this monitor"));
+    assert!(!world.service(".rollout/announcement").exists());
     ticked(&world);
-    world.write(world.service(".rollout"), "paused\n");
-    let outcome = dispatch(&world, &["--pause", MODEL]);
-    assert_eq!(outcome.status, 2, "{}", shown(&outcome));
-    assert!(outcome.stderr.contains(".rollout:1:1: this does not say how a rollout stands; remove the file"));
+    resumable_by_nobody(&world);
+    for _ in 1..=2 {
+        polled(&world, 2);
+        ticked(&world);
+    }
+    check_done(&world);
+    for verb in ["--pause", "--promote", "--abort"] {
+        assert!(refused(&world, &[verb, MODEL]).contains("no rollout is in flight"), "{verb}");
+    }
+    resumable_by_nobody(&world);
+    check_done(&world);
+
+    let announcement = world.read(world.service(".rollout/announcement"));
+    world.write(world.service(".rollout/state.json"), "paused\n");
+    for verb in ["--pause", "--resume", "--promote", "--abort"] {
+        let outcome = dispatch(&world, &[verb, MODEL]);
+        assert_eq!((outcome.status, outcome.stderr.lines().count()), (2, 1), "{verb}: {}", shown(&outcome));
+        assert!(outcome.stderr.contains(".rollout/state.json:1:1: "), "{}", outcome.stderr);
+    }
+    assert_eq!(world.read(world.service(".rollout/state.json")), b"paused\n");
+    assert_eq!(world.read(world.service(".rollout/announcement")), announcement);
+}
+
+fn resumable_by_nobody(world: &World) {
+    assert!(refused(world, &["--resume", MODEL]).contains("nothing to resume"));
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 
+mod announcement;
 mod asking;
 mod bad_input;
 mod batches;
@@ -34,8 +35,10 @@ mod laws_of_rsyncd_conf;
 mod laws_of_service_conf;
 mod laws_of_version;
 mod ledger;
+mod ledger_of_versions;
 mod locks;
 mod logs;
+mod look;
 mod manifests;
 mod manual;
 mod metrics;
@@ -48,7 +51,6 @@ mod retention;
 mod rollback;
 mod scale;
 mod scripts;
-mod second_look;
 mod service_conf_check;
 mod shells;
 mod spread;

@@ -13,6 +13,7 @@ use model_rollout::machine::locks::{Lock, Wait};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use regex::Regex;
+use serde_json::Value;
 
 use crate::batches::{address, fleet};
 use crate::crash::strace::is_permitted;
@@ -137,7 +138,7 @@ fn in_flight(world: &World, settings: &str) {
 fn publishes(world: &World) {
     fleet(world, 4, "batches=1,50%,100%\n");
     world.service_conf("config_2", SERVICE_CONF.replace("modulepath=", "modulepath = "));
-    world.write(world.service(".held"), format!("{} - ann@m1 disk is being replaced\n", address(2)));
+    world.write(world.service(".rollout/held"), format!("{} - ann@m1 disk is being replaced\n", address(2)));
 }
 
 fn is_told_what_the_site_runs(world: &World) {
@@ -147,12 +148,26 @@ fn is_told_what_the_site_runs(world: &World) {
 }
 
 fn resumes(world: &World) {
-    in_flight(world, "batches=1,100%\n");
+    second_release(world, "batches=1,100%\n");
+    let before = world.state();
+    let files = ["config_1/service.conf", ".rollout/announcement"].map(|path| world.service(path));
+    let announced = files.clone().map(|path| world.read(path));
+    ticked(world);
     // As a run leaves it that dies before it announces.
-    let journal = String::from_utf8(world.read(world.service(".dispatch"))).unwrap();
-    world.write(world.service(".dispatch"), journal.replace("announced ", "published "));
-    let conf = String::from_utf8(world.read(world.service("config_1/service.conf"))).unwrap();
-    world.write(world.service("config_1/service.conf"), conf.replace(V, OLD));
+    world.change_state(|state| {
+        let push = state["push"].clone();
+        *state = before;
+        begun(state, push);
+    });
+    files.iter().zip(announced).for_each(|(path, content)| world.write(path, content));
+}
+
+/// The publication of V was begun.
+fn begun(state: &mut Value, mut push: Value) {
+    push["fate"] = "waits".into();
+    state["push"] = push;
+    state["publishing"] = serde_json::json!({ "version": V, "began_s": 1 });
+    state["marked"] = V.into();
 }
 
 fn is_later_than_success(world: &World) {
@@ -171,23 +186,31 @@ fn is_bad(world: &World) {
 
 fn has_failed(world: &World) {
     in_flight(world, "batches=1,100%\n");
-    world.write(world.service(&format!("version/.state-{}", address(1))), format!("rolled-back {V} 1\nno\n"));
+    world.failed(&address(1), V, "rolled-back");
 }
 
 fn takes_too_long(world: &World, settings: &str) {
     in_flight(world, settings);
-    world.age(world.service("status"), 4000);
+    world.rollout_ages(4000);
     let hook = format!("monitor/scripts/dispatch/conf/hooks/{MODEL}/on-failure");
     world.write_with_mode(hook, "#!/bin/sh\n", 0o755);
 }
 
-/// The journal of a run that died while it published V.
+/// The state of a run that died while it published V.
 fn died_publishing(world: &World) {
     fleet(world, 1, "");
-    let success = std::fs::metadata(world.upload("success")).unwrap();
-    let modified_ns = i128::from(success.mtime()) * 1_000_000_000 + i128::from(success.mtime_nsec());
-    let identity = format!("{} {} {modified_ns} {}", success.dev(), success.ino(), success.len());
-    world.write(world.service(".dispatch"), format!("publishing {V} {identity}\n{V}\n"));
+    ticked(world);
+    world.change_state(|state| {
+        let push = state["push"].clone();
+        begun(state, push);
+        state["announced"] = Value::Null;
+        state["ledger"] = Vec::<Value>::new().into();
+    });
+    for file in ["status", ".rollout/announcement", &format!(".rollout/manifests/{V}")] {
+        std::fs::remove_file(world.service(file)).unwrap();
+    }
+    std::fs::remove_dir_all(world.service(&format!("plugin/{V}"))).unwrap();
+    world.service_conf("config_1", SERVICE_CONF);
     std::fs::remove_file(world.upload("success")).unwrap();
     // The directory is newer than success was.
     for dir in ["", "lib", "data", "data/fast_lr"] {
@@ -227,7 +250,7 @@ const CASES: &[Case] = &[
             "mblog_yellow: batch 1 of 3: 127.0.0.11\nmblog_yellow: batch 2 of 3: 127.0.0.13\n\
              mblog_yellow: batch 3 of 3: 127.0.0.14\n\
              mblog_yellow: left out: 127.0.0.12: held by ann@m1: disk is being replaced\n",
-            "would say: mblog_yellow: 1 of 3 members may take 20180413192258 now; let in: 127.0.0.11\n",
+            "would say: mblog_yellow: 1 of 3 members may take 20180413192258 now; admitted: 127.0.0.11\n",
         ],
     ),
     (
@@ -248,7 +271,7 @@ const CASES: &[Case] = &[
         },
         &[],
         0,
-        &["would say: mblog_yellow: 20180413192258 is held: 20180101000000 was pinned by "],
+        &["would say: mblog_yellow: 20180413192258 waits: 20180101000000 was pinned by "],
     ),
     (is_bad, &[], 1, &["holds the same lib/ and data/ as 20180413192258, which was marked bad"]),
     (is_bad, &["--force"], 0, &["would publish 20180501000000"]),
@@ -313,16 +336,27 @@ const CASES: &[Case] = &[
         &["gave up waiting for 20180413192258", "/on-failure\n", "would end the upgrade"],
     ),
     (
+        |world| {
+            takes_too_long(world, "on_timeout=rollback\n");
+            world.failed(&address(1), V, "rolled-back");
+        },
+        &[],
+        1,
+        &["rolled back: it timed out", "1 failed: 127.0.0.11 (rolled back: no)", "/on-failure\n"],
+    ),
+    (
+        // Nobody failed.
         |world| takes_too_long(world, "on_timeout=rollback\n"),
         &[],
         1,
-        &["rolled back: it took too long", "/on-failure\n"],
+        &["gave up waiting for 20180413192258", "/on-failure\n", "would end the upgrade"],
     ),
     (
         |world| {
-            fleet(world, 1, "on_timeout=rollback\n");
+            fleet(world, 2, "on_timeout=rollback\n");
             ticked(world);
-            world.age(world.service("status"), 4000);
+            world.failed(&address(1), V, "rolled-back");
+            world.rollout_ages(4000);
         },
         &[],
         1,
@@ -471,7 +505,7 @@ fn what_would_be_linked_and_copied_is_and_so_is_who_would_be_let_in() {
     );
     assert!(foretold.stdout.contains(&words), "{words} in\n{}", foretold.stdout);
     assert!(foretold.stdout.contains(&format!("{MODEL}: batch 1 of 2: 127.0.0.11\n")), "{}", foretold.stdout);
-    assert_eq!(world.read(world.service(".admitted")), format!("{after}\n127.0.0.11\n").as_bytes());
+    assert_eq!(world.admitted(), Some(vec!["127.0.0.11".to_owned()]));
 }
 
 #[test]
@@ -537,9 +571,10 @@ fn a_run_that_holds_the_lock_is_named_and_none_is_taken() {
     let sandbox = Sandbox::new();
     let world = sandbox.world();
     fleet(&world, 1, "");
-    let place = world.service(".dispatch.lock");
+    let place = world.tick_lock();
     assert!(!place.exists(), "and a dry run creates none: its tree is compared");
     assert_eq!(dry(&world, &TICK).status, 0);
+    world.directory(place.parent().unwrap());
     let lock = Lock::take(&place, Wait::No).unwrap();
     let (foretold, _) = agree(&world, &[]);
     assert_eq!(foretold.status, 75, "{}", shown(&foretold));
@@ -564,7 +599,7 @@ fn a_dry_run_that_is_stopped_anywhere_turns_no_tick_away() {
     done(&world, &["--all"]);
     let log = world.path("trace");
     for (arguments, lock) in
-        [(&TICK[..], world.service(".dispatch.lock")), (&["--all"][..], tick_lock_of(&world.registry()))]
+        [(&TICK[..], world.tick_lock()), (&["--all"][..], tick_lock_of(&world.registry()))]
     {
         let dry = world.command(Tool::Dispatch, Side::BINARY, &[arguments, &["--dry-run"]].concat());
         let mut stopped = Command::new("strace");
@@ -637,11 +672,11 @@ fn a_dry_run_of_all_tells_of_those_that_have_something_to_do_and_counts_the_othe
     assert_eq!(problems(&real), problems(&foretold));
 
     registry(&[MODEL]);
-    let lock = Lock::take(&world.service(".dispatch.lock"), Wait::No).unwrap();
+    let lock = Lock::take(&world.tick_lock(), Wait::No).unwrap();
     assert_eq!(dry(&world, &["--all"]).status, 75);
     let beside = dry(&world, &["--all", "--jobs", "2"]);
     assert_eq!(beside.status, 0, "a tick leaves it to the tick before: {}", shown(&beside));
-    assert!(beside.stdout.contains(".dispatch.lock is held by pid "), "{}", beside.stdout);
+    assert!(beside.stdout.contains("lock/mblog_yellow.tick is held by pid "), "{}", beside.stdout);
     drop(lock);
     let _lock = Lock::take(&tick_lock_of(&world.registry()), Wait::No).unwrap();
     assert_eq!(dry(&world, &["--all"]).status, 75);

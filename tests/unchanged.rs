@@ -50,7 +50,7 @@ fn publish(world: &World, version: &str, files: &Files, with_manifest: bool) {
         let files = trees::digest(&dir, &trees::survey(&dir).unwrap()).unwrap();
         let version = Version::parse(version.as_bytes()).unwrap();
         let manifest = Manifest { version: version.clone(), files }.render();
-        world.write(world.service(&format!(".manifests/{version}")), manifest);
+        world.write(world.service(&format!(".rollout/manifests/{version}")), manifest);
     }
     world.service_conf("config_1", announced(SERVICE_CONF, version));
 }
@@ -227,7 +227,7 @@ fn upload(world: &World, version: &str, files: &Files) {
 /// Publishes an upload and ends its upgrade.
 fn dispatch(world: &World, version: &str) {
     run(world.command(Tool::Dispatch, Side::BINARY, &[MODEL, PREFIX, LIBRARY]));
-    for file in [world.service("status"), world.service(".dispatch"), world.upload("success")] {
+    for file in [world.service("status"), world.upload("success")] {
         std::fs::remove_file(file).unwrap();
     }
     assert!(world.service(&format!("plugin/{version}/lib/{LIBRARY}")).is_file());
@@ -276,7 +276,7 @@ fn a_publication_links_what_is_the_same_to_the_version_before_and_nothing_to_the
 fn a_version_that_a_script_pushed_or_published_is_copied() {
     need!("rsync");
     let sandbox = Sandbox::new();
-    for forgotten in [".manifests", ".manifest"] {
+    for forgotten in [".rollout/manifests", ".manifest"] {
         let world = sandbox.world();
         world.registered();
         let files = Files::from([library()]);
@@ -284,7 +284,7 @@ fn a_version_that_a_script_pushed_or_published_is_copied() {
         dispatch(&world, OLD);
         upload(&world, NEW, &files);
         match forgotten {
-            ".manifests" => std::fs::remove_dir_all(world.service(".manifests")).unwrap(),
+            ".rollout/manifests" => std::fs::remove_dir_all(world.service(".rollout/manifests")).unwrap(),
             _ => std::fs::remove_file(world.upload(".manifest")).unwrap(),
         }
         dispatch(&world, NEW);

@@ -23,11 +23,8 @@ fn runs(world: &World) -> Vec<(Command, &'static str)> {
             "monitor/scripts/dispatch/bin/.dispatchserver.sh.lock",
         ),
         (tool(Tool::Push, &["update"]), "deploy/.rsync-push.lock"),
-        (
-            tool(Tool::Dispatch, &[MODEL, PREFIX, LIBRARY]),
-            "monitor/rsync_service_data/datamining_service/mblog_yellow/.dispatch.lock",
-        ),
-        (tool(Tool::Poll, &[]), "member-127.0.0.11/watch/.service_polling.lock"),
+        (tool(Tool::Dispatch, &[MODEL, PREFIX, LIBRARY]), "monitor/scripts/dispatch/lock/mblog_yellow.tick"),
+        (tool(Tool::Poll, &[]), "member-127.0.0.11/workspace/bin/etc/.rollout/lock"),
         (toggle, ".crontab.lock"),
         (ports, ".ports.md.lock"),
     ]
@@ -43,6 +40,9 @@ fn every_binary_waits_for_its_lock_as_long_as_it_is_told() {
     world.uploaded("20180413192258\n");
     world.member("127.0.0.11");
     world.write("member-127.0.0.11/workspace/bin/etc/service.conf", SERVICE_CONF);
+    for dir in ["monitor/scripts/dispatch/lock", "member-127.0.0.11/workspace/bin/etc/.rollout"] {
+        world.directory(dir);
+    }
     world.write("crontab", "* * * * * /watch/service_polling.sh\n");
     world.write("ports.md", "| port | service id |\n|---|---|\n");
     for (mut command, lock) in runs(&world) {

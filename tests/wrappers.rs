@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::batches::fleet;
+use crate::harness::outcome::shown;
 use crate::harness::parts::{legacy_scripts, need, project};
-use crate::harness::world::{LIBRARY, MODEL, SERVICE_CONF};
+use crate::harness::world::{LIBRARY, MODEL, PREFIX, SERVICE_CONF};
 use crate::harness::{Outcome, Sandbox, Side, Tool, World, write_program};
 
 /// A wrapper and the binary that it runs.
@@ -137,14 +139,14 @@ fn what_operators_type_and_what_cron_runs_reach_the_binaries() {
     // The contract's crontab lines, unchanged but for the roots.
     let monitor = "cd $MONITOR_ROOT/scripts/dispatch/bin && sh dispatchserver.sh > /dev/null 2>&1";
     assert_eq!(typed(&world, Tool::Registry, monitor, &[]).status, 0);
-    assert!(world.service(".dispatch").is_file(), "only the binary keeps a journal");
+    assert!(world.service(".rollout/state.json").is_file(), "only the binary keeps a state");
 
     let member =
         "/bin/bash   $WATCH_ROOT/service_polling.sh  >>$WATCH_ROOT/log/polling-$(date +\"%Y%m%d\").log 2>&1";
     let polled = typed(&world, Tool::Poll, member, &[]);
     assert_eq!((polled.status, polled.journal.len()), (0, 2));
     assert!(
-        world.path("member-127.0.0.11/watch/.service_polling.lock").is_file(),
+        world.path("member-127.0.0.11/workspace/bin/etc/.rollout/lock").is_file(),
         "only the binary has a lock"
     );
     let version = String::from_utf8(world.read(world.service("version/127.0.0.11"))).unwrap();
@@ -154,4 +156,121 @@ fn what_operators_type_and_what_cron_runs_reach_the_binaries() {
     assert_eq!(typed(&world, Tool::Registry, monitor, &[]).status, 0);
     assert!(!world.service("status").exists(), "confirmed");
     assert!(!world.upload("success").exists(), "confirmed");
+}
+
+/// Otherwise the binary's members would wait ten polls until they follow a monitor that is back on
+/// scripts.
+#[test]
+fn a_monitor_that_is_sent_back_to_the_script_tells_its_members_to_follow_service_conf() {
+    need!("rsync", "dash", "bash");
+    let sandbox = Sandbox::new();
+    let (first, second, third) = ("20180413192258", "20180501000000", "20180601000000");
+    let bin = "monitor/scripts/dispatch/bin";
+    for shell in ["dash", "bash"] {
+        let world = sandbox.world();
+        install(&world, "dispatch.sh", bin);
+        fleet(&world, 1, "");
+        let tick = |environment: &[(&str, &str)]| {
+            let line =
+                format!("{shell} $MONITOR_ROOT/scripts/dispatch/bin/dispatch.sh {MODEL} {PREFIX} {LIBRARY}");
+            let outcome = typed(&world, Tool::Dispatch, &line, environment);
+            assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{shell}: {}", shown(&outcome));
+        };
+        let polled = |expected: &str| {
+            let outcome = world.poll(Side::BINARY, "127.0.0.11");
+            assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{shell}: {}", shown(&outcome));
+            let report = world.read(world.service("version/127.0.0.11"));
+            assert_eq!(report, format!("{expected}\n").into_bytes(), "{shell}");
+        };
+        let legacy = [("MODEL_ROLLOUT_LEGACY", "1")];
+        let announcement = || String::from_utf8(world.read(world.service(".rollout/announcement"))).unwrap();
+        for _ in 0..2 {
+            tick(&[]);
+            polled(first);
+        }
+        assert!(announcement().contains("\"target\""), "{shell}");
+
+        world.uploaded(&format!("{second}\n"));
+        tick(&legacy);
+        assert_eq!(announcement(), "{\"schema\":1,\"follow\":\"service.conf\"}\n", "{shell}");
+        polled(second);
+        tick(&legacy);
+        assert!(!world.service("status").exists(), "{shell}: the script ended it");
+
+        // The binary announces what the script published, and goes on.
+        tick(&[]);
+        assert!(announcement().contains("\"target\"") && announcement().contains(second), "{shell}");
+        assert_eq!(world.worth(second), "confirmed", "{shell}");
+        world.uploaded(&format!("{third}\n"));
+        tick(&[]);
+        polled(third);
+
+        // Sent back with nothing new: the next tick of the binary announces again all the same.
+        tick(&[]);
+        tick(&legacy);
+        polled(third);
+        tick(&[]);
+        assert!(announcement().contains("\"target\"") && announcement().contains(third), "{shell}");
+        polled(third);
+        let left = std::fs::read_dir(world.service(".rollout")).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| !name.as_encoded_bytes().starts_with(b".")), "{left:?}");
+    }
+}
+
+/// A monitor on scripts whose operators hold members with the binary: there is a directory, and no
+/// state.
+#[test]
+fn the_first_tick_of_the_binary_goes_on_from_what_the_wrapper_left() {
+    need!("rsync", "dash");
+    let sandbox = Sandbox::new();
+    let world = sandbox.world();
+    install(&world, "dispatch.sh", "monitor/scripts/dispatch/bin");
+    fleet(&world, 1, "");
+    world.write(world.service(".rollout/held"), "# nobody\n");
+    let line = format!("sh $MONITOR_ROOT/scripts/dispatch/bin/dispatch.sh {MODEL} {PREFIX} {LIBRARY}");
+    for environment in [&[("MODEL_ROLLOUT_LEGACY", "1")][..], &[]] {
+        let outcome = typed(&world, Tool::Dispatch, &line, environment);
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{}", shown(&outcome));
+        let announcement = world.read(world.service(".rollout/announcement"));
+        let follows = announcement.starts_with(b"{\"schema\":1,\"follow\":");
+        assert_eq!(follows, !environment.is_empty());
+        assert_eq!(world.poll(Side::BINARY, "127.0.0.11").status, 0);
+        let report = world.read(world.service("version/127.0.0.11"));
+        assert_eq!(report, b"20180413192258\n");
+    }
+}
+
+#[test]
+fn the_script_is_told_of_only_where_the_binary_has_announced_something() {
+    need!("dash", "bash");
+    let sandbox = Sandbox::new();
+    for shell in ["dash", "bash"] {
+        let world = sandbox.world();
+        install(&world, "dispatch.sh", "scripts");
+        world.write("scripts/dispatch.sh.legacy", "printf '<%s>' \"$root\" \"$@\"; exit 5\n");
+        world.registered();
+        // A name that leads elsewhere, and one below which a directory would be found.
+        world.directory(world.service("plugin/.rollout"));
+        let outside = "monitor/rsync_service_data/.rollout";
+        world.directory(outside);
+        for model in [MODEL, "..", "../..", "mblog_yellow/plugin", "-x", "", "a b", "*"] {
+            let mut command = Command::new(shell);
+            command.arg(world.path("scripts/dispatch.sh")).args([model, "a b", ""]);
+            world.prepare(&mut command, Tool::Dispatch, Side::SCRIPT);
+            command.env("MODEL_ROLLOUT_BIN", binaries()).env("MODEL_ROLLOUT_LEGACY", "1").env("root", "/r");
+            let outcome = world.finish(&mut command);
+            let expected = format!("</r><{model}><a b><>");
+            assert_eq!(
+                (outcome.stdout, outcome.stderr.as_str(), outcome.status),
+                (expected, "", 5),
+                "{shell}"
+            );
+        }
+        assert!(!world.service(".rollout").exists(), "{shell}");
+        for place in [world.service("plugin/.rollout/announcement"), world.path(outside).join("announcement")]
+        {
+            assert!(!place.exists(), "{shell}: {}", place.display());
+        }
+    }
 }

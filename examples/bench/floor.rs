@@ -18,7 +18,8 @@ pub fn tick(root: &Path, looks: &str) -> Result<()> {
     least(root, looks == PROMISED).map_err(|e| format!("{}: {e}", root.display()))
 }
 
-/// With this second argument it also looks for what a run that was killed has left, and for the model's directory.
+/// With this second argument it also looks for what a run that was killed has left, for holds, for the model's state and its
+/// directory.
 pub const PROMISED: &str = "promised";
 
 fn least(root: &Path, is_promised: bool) -> std::io::Result<()> {
@@ -40,7 +41,8 @@ fn least(root: &Path, is_promised: bool) -> std::io::Result<()> {
             let service = services.join(model);
             let left = [
                 uploads.join(model).join(".success.removing"),
-                service.join(".dispatch"),
+                service.join(".rollout/held"),
+                service.join(".rollout/state.json"),
                 service.join("plugin/.discarded"),
             ];
             if left.iter().any(|path| is_there(path)) || !is_there(&service) {

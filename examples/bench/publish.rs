@@ -91,8 +91,8 @@ fn row(bench: &Bench, files: usize, size: usize, changed: Option<usize>, what: &
 }
 
 /// What a publication costs beside a copy.
-const COPY_MISSED: &str = "every file is digested while it is copied, and the journal, `status`, the manifest and the names are made durable one after the other, \
-    14 times: some 50 ms here; `cp` does none of it";
+const COPY_MISSED: &str = "every file is digested while it is copied, and the state, `status`, the manifest and the names are made durable one after the other: \
+    some 50 ms here; `cp` does none of it";
 /// The same for many files.
 const MANY_MISSED: &str = "a copy costs as much processor time as `cp` does, the digests included; the rest is the disk's, and differs more from run to run than the two do";
 /// What it costs where nearly nothing is copied.
@@ -112,10 +112,11 @@ fn place(upload: &Path, number: usize) -> PathBuf {
 
 /// As before the last version was published, the one before being there.
 fn take_back(service: &Path) -> std::io::Result<()> {
-    for path in [service.join("plugin").join(VERSION), service.join(".manifests").join(VERSION)] {
+    for path in [service.join("plugin").join(VERSION), service.join(".rollout/manifests").join(VERSION)] {
         let _ = std::fs::remove_dir_all(&path).or_else(|_| std::fs::remove_file(&path));
     }
-    for name in ["status", ".dispatch"] {
+    // Without a state nothing is in flight; the version before is known by its manifest.
+    for name in ["status", ".rollout/state.json", ".rollout/announcement"] {
         let _ = std::fs::remove_file(service.join(name));
     }
     std::fs::write(service.join("config_1/service.conf"), CONFIGURATION)?;

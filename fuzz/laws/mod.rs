@@ -4,16 +4,14 @@
 
 use std::collections::BTreeSet;
 
-use model_rollout::formats::admitted::Admitted;
+use model_rollout::formats::announcement::Said;
 use model_rollout::formats::crontab::{Crontab, Job, Kind, PAUSED, State};
 use model_rollout::formats::dispatchserver_sh::{Registry, StanzaState, Step};
 use model_rollout::formats::env_sh::EnvSh;
 use model_rollout::formats::held::{self, Held, Hold};
 use model_rollout::formats::manifest::{Manifest, More};
-use model_rollout::formats::mark::Mark;
 use model_rollout::formats::member_state::{MemberState, Word};
 use model_rollout::formats::port_table::PortTable;
-use model_rollout::formats::rollout::Rollout;
 use model_rollout::formats::rsyncd_conf::RsyncdConf;
 use model_rollout::formats::rsyncd_conf::access::{Meaning, Verdict};
 use model_rollout::formats::service_conf::lint::{About, lint};
@@ -25,6 +23,7 @@ use model_rollout::formats::shell::Context;
 use model_rollout::formats::{Finding, Refusal};
 use model_rollout::ip_range::IpRange;
 use model_rollout::names::{Address, ModelName, PluginName, Port};
+use model_rollout::rollout::state::State as Rollout;
 use model_rollout::time::{Dates, LocalTime, Seconds};
 use model_rollout::version::Version;
 
@@ -35,10 +34,11 @@ mod sed;
 pub type Law = (&'static str, fn(&[u8]));
 
 /// Every law, by the name of its fuzz target and of its corpus.
-pub const ALL: [Law; 16] = [
-    ("admitted", admitted),
+pub const ALL: [Law; 15] = [
+    ("announcement", announcement),
     ("env_sh", env_sh),
     ("env_sh_as_dash", env_sh_as_dash),
+    ("state", state),
     ("service_conf", service_conf),
     ("service_conf_as_sed", service_conf_as_sed),
     ("dispatchserver_sh", dispatchserver_sh),
@@ -46,10 +46,8 @@ pub const ALL: [Law; 16] = [
     ("crontab", crontab),
     ("held", held),
     ("manifest", manifest),
-    ("mark", mark),
     ("member_state", member_state),
     ("port_table", port_table),
-    ("rollout", rollout),
     ("service_control", service_control),
     ("version", version),
 ];
@@ -146,7 +144,7 @@ pub fn env_sh_as_dash(text: &[u8]) {
 
 const KEYS: [&str; 3] = ["moduleversion", "modulepath", "moduleconfig"];
 
-fn announcement() -> Announcement {
+fn of_sed() -> Announcement {
     let [version, path, config] = sed::VALUES.map(str::to_owned);
     Announcement { version, path, config }
 }
@@ -168,7 +166,7 @@ pub fn service_conf(text: &[u8]) {
     let versions = [sed::VALUES[0].as_bytes().to_vec()];
     let about = About { model: &model, versions: &versions };
     check_findings(&lint(text, &about), text);
-    let announcement = announcement();
+    let announcement = of_sed();
     let Ok(once) = announce(text, &announcement) else {
         assert!(!announces(text, &announcement));
         return;
@@ -193,7 +191,7 @@ pub fn service_conf(text: &[u8]) {
 
 /// service.conf: every line becomes what sed makes of it, but those with blanks around the `=`, which sed does not see.
 pub fn service_conf_as_sed(text: &[u8]) {
-    let Ok(ours) = announce(text, &announcement()) else { return };
+    let Ok(ours) = announce(text, &of_sed()) else { return };
     let Some(theirs) = sed::edited(text, &KEYS) else { return };
     let (ours, theirs) = (ours.split(|b| *b == b'\n'), theirs.split(|b| *b == b'\n'));
     assert_eq!(ours.clone().count(), theirs.clone().count());
@@ -400,14 +398,21 @@ pub fn manifest(text: &[u8]) {
     }
 }
 
-/// Who may take a version: what is read is written again, and means the same; what is refused is refused with its line.
-pub fn admitted(text: &[u8]) {
-    let admitted = match Admitted::parse(text) {
-        Ok(admitted) => admitted,
-        Err(refusal) => return check_refusal(&refusal, text),
-    };
-    assert_eq!(Admitted::parse(&admitted.render()).as_ref(), Ok(&admitted), "{}", shown(text));
-    assert!(admitted.members.iter().all(|member| !admitted.holds_back(&admitted.version, member)));
+/// What members are told: what is read is written again, and means the same; what is refused is refused with its line.
+pub fn announcement(text: &[u8]) {
+    let model = ModelName::parse(b"m").expect("a name");
+    match Said::parse(text, &model) {
+        Ok(Said::Announcement(announcement)) => {
+            let written = announcement.render();
+            let again = Said::parse(&written, &model);
+            assert_eq!(again.as_ref(), Ok(&Said::Announcement(announcement)), "{}", shown(text));
+        }
+        Ok(Said::FollowServiceConf) => {}
+        Err(refusal) => {
+            check_one_line(&refusal.to_string(), text);
+            check_refusal(&refusal, text);
+        }
+    }
 }
 
 /// Who is held: what is read is written again, and means the same; an edit takes away the lines of those it is about and those
@@ -441,7 +446,7 @@ pub fn held(text: &[u8]) {
     }
 }
 
-/// An edited `.held`, line by line: each line is read by itself.
+/// An edited list of holds, line by line: each line is read by itself.
 fn check_held(text: &[u8], edited: &[u8], added: &[Hold], stays: impl Fn(&Hold) -> bool) {
     let hold_of = |line: &[u8]| Held::parse(line).expect("a line of what was read").0.into_iter().next();
     let lines = text.split_inclusive(|b| *b == b'\n');
@@ -456,26 +461,12 @@ fn check_held(text: &[u8], edited: &[u8], added: &[Hold], stays: impl Fn(&Hold) 
     assert_eq!(Held::parse(edited), Ok(Held(holds.chain(added.to_vec()).collect())), "{}", shown(edited));
 }
 
-/// Who did something to a version: what is read is written again, and means the same; what is shown of it is one line.
-pub fn mark(text: &[u8]) {
-    match Mark::parse(text, "remove it") {
-        Ok(mark) => {
-            assert_eq!(Mark::parse(&mark.render(), "remove it").as_ref(), Ok(&mark), "{}", shown(text));
-            check_one_line(&mark.to_string(), text);
-        }
-        Err(refusal) => {
-            check_one_line(&refusal.to_string(), text);
-            check_refusal(&refusal, text);
-        }
-    }
-}
-
-/// How a rollout stands: what is read is written again, and means the same; what is shown of it is one line.
-pub fn rollout(text: &[u8]) {
-    match Rollout::parse(text) {
-        Ok(rollout) => {
-            assert_eq!(Rollout::parse(&rollout.render()).as_ref(), Ok(&rollout), "{}", shown(text));
-            check_one_line(&rollout.text(), text);
+/// What a model has gone through: what is read is written again, and means the same; what is refused is refused with its line.
+pub fn state(text: &[u8]) {
+    let model = ModelName::parse(b"m").expect("a name");
+    match Rollout::parse(text, &model) {
+        Ok(state) => {
+            assert_eq!(Rollout::parse(&state.render(), &model).as_ref(), Ok(&state), "{}", shown(text));
         }
         Err(refusal) => {
             check_one_line(&refusal.to_string(), text);

@@ -12,7 +12,7 @@ use memchr::{memchr_iter, memrchr};
 
 use crate::error::Error;
 
-pub mod admitted;
+pub mod announcement;
 pub mod container_engine;
 pub mod crontab;
 pub mod discovery_answer;
@@ -21,10 +21,8 @@ pub mod env_file;
 pub mod env_sh;
 pub mod held;
 pub mod manifest;
-pub mod mark;
 pub mod member_state;
 pub mod port_table;
-pub mod rollout;
 pub mod rsyncd_conf;
 pub mod service_conf;
 pub mod service_control;

@@ -73,6 +73,12 @@ pub fn age_of(modified: SystemTime) -> Seconds {
     Seconds(unix_seconds(SystemTime::now()).saturating_sub(unix_seconds(modified)))
 }
 
+/// An instant in local time. One that no calendar has is the beginning of 1970.
+pub fn at_unix(seconds: i64) -> DateTime<FixedOffset> {
+    let since_1970 = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    local_time(UNIX_EPOCH.checked_add(since_1970).unwrap_or(UNIX_EPOCH)).instant
+}
+
 /// Seconds since 1970, by this host's clock.
 pub fn unix_now() -> Seconds {
     Seconds(unix_seconds(SystemTime::now()))

@@ -247,7 +247,8 @@ pub fn create_exclusively(path: &Path, bytes: &[u8]) -> Result<bool> {
     let temporary = beside(path, ".new");
     let linked = write_like(&temporary, path, &|out| out.write_all(bytes), None)
         .map(|()| fs::hard_link(&temporary, path));
-    let removed = remove_if_exists(&temporary);
+    // Nobody comes by again to take it away: it is tried twice.
+    let removed = remove_if_exists(&temporary).or_else(|_| remove_if_exists(&temporary));
     match linked? {
         Ok(()) => removed.and_then(|()| sync_directory_of(path)).map(|()| true),
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
@@ -272,6 +273,13 @@ fn keep_owner(file: &File, original: &fs::Metadata) -> std::io::Result<()> {
         Err(e) if e.kind() != ErrorKind::PermissionDenied => Err(e),
         _ => Ok(()),
     }
+}
+
+/// Who owns a path: the user's name, or the number where nobody has it.
+pub fn owner(path: &Path) -> Result<String> {
+    let metadata = fs::symlink_metadata(path).map_err(|e| Error::io("look at", path, &e))?;
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(metadata.uid())).ok().flatten();
+    Ok(user.map_or_else(|| metadata.uid().to_string(), |user| user.name))
 }
 
 /// A path's permission bits.
@@ -411,4 +419,10 @@ pub fn sync(path: &Path) -> Result<()> {
 pub fn free_bytes(path: &Path) -> Result<u64> {
     let statistics = nix::sys::statvfs::statvfs(path).map_err(|e| Error::io("look at", path, &e.into()))?;
     Ok(statistics.blocks_available().saturating_mul(statistics.fragment_size()))
+}
+
+/// The size of the file system of a path, in bytes.
+pub fn size_of_file_system(path: &Path) -> Result<u64> {
+    let statistics = nix::sys::statvfs::statvfs(path).map_err(|e| Error::io("look at", path, &e.into()))?;
+    Ok(statistics.blocks().saturating_mul(statistics.fragment_size()))
 }

@@ -36,13 +36,34 @@ impl Drop for Lock {
 }
 
 impl Lock {
-    /// Takes the lock on a file, which is created beside what it protects and never removed (removing a lock file
-    /// would let two runs hold it). Its content says who holds it and since when. The descriptor is close-on-exec, so
-    /// that no started service keeps the lock (defect 22).
+    /// Takes the lock on a file, which is created where it is missing and never removed. One that was replaced or removed by
+    /// somebody else is noticed: then it is the new file that counts. Its content says who holds it and since when. The
+    /// descriptor is close-on-exec, so that no started service keeps the lock (defect 22).
     ///
     /// Fails with exit 75 when another run still holds it at the end of the wait; and when the path is a link or no regular
     /// file: whoever may write to the directory must not choose the file into which the owner is noted.
     pub fn take(path: &Path, wait: Wait) -> Result<Lock> {
+        let asked = Instant::now();
+        loop {
+            let lock = Lock::take_opened(path, wait, asked)?;
+            // Somebody may have put another file there since it was opened: then another run locks that one.
+            if lock.is_at(path)? {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// Whether the path still leads to the file that is locked: otherwise another run may hold the lock, too.
+    pub fn is_at(&self, path: &Path) -> Result<bool> {
+        let known = self.file.metadata().map_err(|e| Error::io("look at the lock", path, &e))?;
+        match std::fs::symlink_metadata(path) {
+            Ok(found) => Ok((found.dev(), found.ino()) == (known.dev(), known.ino())),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(Error::io("look at the lock", path, &e)),
+        }
+    }
+
+    fn take_opened(path: &Path, wait: Wait, asked: Instant) -> Result<Lock> {
         let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
         let mut to_note = OpenOptions::new();
         to_note.read(true).write(true).create(true).truncate(false).mode(0o666).custom_flags(flags);
@@ -58,7 +79,6 @@ impl Lock {
         if !metadata.is_file() {
             return Err(files::not_regular(path));
         }
-        let asked = Instant::now();
         loop {
             match FileExt::try_lock_exclusive(&file) {
                 Ok(()) => break,

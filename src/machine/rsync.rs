@@ -93,7 +93,7 @@ pub enum Transfer {
         /// Validated names below it, at most one directory deep.
         names: Vec<String>,
         /// The local directory, which is made for this. A name that the daemon does not have is not there afterwards; one that
-        /// it has, but that is larger than `limit`, or no plain file, is a symbolic link.
+        /// it has, but that is larger than `limit`, no plain file, or unreadable for the daemon, is a symbolic link.
         to: PathBuf,
         /// The most bytes that are fetched of a file.
         limit: u64,
@@ -265,12 +265,16 @@ fn run_to_end(
         }
         let stderr = match together {
             Some((names, to)) => {
-                let (missing, rest) = missing(names, &finished.stderr);
-                if code.0 == 23 && rest.is_empty() {
-                    missing.into_iter().try_for_each(|name| files::remove_if_exists(&to.join(name)))?;
+                let said = said_of(names, &finished.stderr);
+                // Where it has none of them, the connection ends at once, and what is said of that does not matter.
+                let has_nothing = said.missing.len() == names.len();
+                if code.0 == 23 && (has_nothing || said.rest.is_empty()) {
+                    said.missing.into_iter().try_for_each(|name| files::remove_if_exists(&to.join(name)))?;
+                    // rsync has removed their marks to make room for them.
+                    said.unreadable.into_iter().try_for_each(|name| mark_one(&to.join(name)))?;
                     return Ok(Ok(parse_statistics(&finished.stdout)));
                 }
-                rest.into_bytes()
+                said.rest.into_bytes()
             }
             None => finished.stderr,
         };
@@ -290,25 +294,39 @@ fn run_to_end(
 /// alone where it skips what the daemon has. All of it anew for each try.
 fn mark_as_not_fetched(names: &[String], to: &Path) -> Result<()> {
     files::remove_tree(to)?;
-    for mark in names.iter().map(|name| to.join(name)) {
-        let made = mark.parent().map_or(Ok(()), fs::create_dir_all);
-        made.and_then(|()| symlink(".", &mark)).map_err(|e| Error::io("create", &mark, &e))?;
-    }
-    Ok(())
+    names.iter().try_for_each(|name| mark_one(&to.join(name)))
 }
 
-/// The names of which the daemon says that it does not have them, and what else it says.
-fn missing<'a>(names: &'a [String], stderr: &[u8]) -> (Vec<&'a String>, String) {
+fn mark_one(mark: &Path) -> Result<()> {
+    files::remove_if_exists(mark)?;
+    let made = mark.parent().map_or(Ok(()), fs::create_dir_all);
+    made.and_then(|()| symlink(".", mark)).map_err(|e| Error::io("create", mark, &e))
+}
+
+/// What the daemon said of files that are fetched together.
+#[derive(Debug, Default)]
+struct SaidOf<'a> {
+    /// It does not have these.
+    missing: Vec<&'a String>,
+    /// It may not read these.
+    unreadable: Vec<&'a String>,
+    /// What else it said.
+    rest: String,
+}
+
+fn said_of<'a>(names: &'a [String], stderr: &[u8]) -> SaidOf<'a> {
     let text = String::from_utf8_lossy(stderr);
-    let (mut missing, mut rest) = (Vec::new(), String::new());
+    let mut said = SaidOf::default();
     for line in text.lines().filter(|line| !line.is_empty() && !is_closing(line)) {
         let is_missing = line.contains("link_stat ") && line.contains("failed: No such file or directory");
-        match names.iter().find(|name| is_missing && line.contains(&format!("/{name}\""))) {
-            Some(name) => missing.push(name),
-            None => rest.extend([line, "\n"]),
+        let is_unreadable = line.contains("failed") && line.contains("Permission denied");
+        match names.iter().find(|name| line.contains(&format!("/{name}\""))) {
+            Some(name) if is_missing => said.missing.push(name),
+            Some(name) if is_unreadable => said.unreadable.push(name),
+            Some(_) | None => said.rest.extend([line, "\n"]),
         }
     }
-    (missing, rest)
+    said
 }
 
 fn command_line(daemon: &Daemon, transfer: &Transfer, limits: Limits) -> (Vec<OsString>, Vec<u8>) {
@@ -582,25 +600,31 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_missing_only_where_the_daemon_says_that_of_it() {
+    fn a_name_is_missing_or_unreadable_only_where_the_daemon_says_that_of_it() {
         let names = [".held".to_owned(), "config_1/service.conf".to_owned()];
         let line = |name: &str| {
             format!("rsync: [sender] link_stat \"/m/{name}\" (in x) failed: No such file or directory (2)\n")
         };
         let end = "rsync error: some files/attrs were not transferred (see previous errors) (code 23) at main.c(1871)\n";
-        let found = |said: &str| {
-            let (missing, rest) = missing(&names, said.as_bytes());
-            (missing.into_iter().map(String::as_str).collect::<Vec<_>>().join(" "), rest)
+        let found = |stderr: &str| {
+            let said = said_of(&names, stderr.as_bytes());
+            let listed = |names: Vec<&String>| names.into_iter().cloned().collect::<Vec<_>>().join(" ");
+            (listed(said.missing), listed(said.unreadable), said.rest)
+        };
+        let of = |missing: &str, unreadable: &str, rest: &str| {
+            (missing.to_owned(), unreadable.to_owned(), rest.to_owned())
         };
         let both = [&line(".held"), "\n", &line("config_1/service.conf"), end].concat();
-        assert_eq!(found(&both), (".held config_1/service.conf".to_owned(), String::new()));
-        assert_eq!(found(end), (String::new(), String::new()));
+        assert_eq!(found(&both), of(".held config_1/service.conf", "", ""));
+        assert_eq!(found(end), of("", "", ""));
         let denied =
             "rsync: [sender] send_files failed to open \"/m/.held\" (in x): Permission denied (13)\n";
         let one = [&line("config_1/service.conf"), denied, end].concat();
-        assert_eq!(found(&one), ("config_1/service.conf".to_owned(), denied.to_owned()));
+        assert_eq!(found(&one), of("config_1/service.conf", ".held", ""));
+        let below = "rsync: [sender] change_dir \"/m\" (in x) failed: Permission denied (13)\n";
+        assert_eq!(found(below), of("", "", below));
         let other = line("other/.held.old");
-        assert_eq!(found(&other), (String::new(), other.clone()));
+        assert_eq!(found(&other), of("", "", &other));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //! and `autoupdate-toggle` write it, `dispatch --history` shows it, and so may whatever collects logs. It is told after the event,
 //! where there is a directory of logs; nothing depends on it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, FixedOffset};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -11,6 +13,7 @@ use crate::layout::Monitor;
 use crate::machine::files::{self, Appender};
 use crate::machine::{clock, environment};
 use crate::names::{Address, ModelName};
+use crate::rollout::history::Told;
 
 /// A file that has grown to this many bytes becomes the one before, whose lines go.
 const ROTATED_AT: u64 = 1 << 20;
@@ -21,6 +24,9 @@ const LIMIT: u64 = 4 << 20;
 /// An event (docs/fleet.md, "History").
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
+    /// Which one it is, so that a run that died is not repeated; empty of those that nobody repeats.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
     /// When, in local time with its offset.
     pub time: String,
     /// What happened: `pushed`, `published`, `held`, ...
@@ -65,26 +71,67 @@ pub fn names(members: &[Address]) -> Vec<String> {
 
 /// Adds an event at the end, in one write.
 pub fn tell(event: Event, monitor: &Monitor, model: &ModelName) -> Result<()> {
-    if !files::is_directory(&monitor.logs()) {
+    let by = environment::operator();
+    append(&[finished(event, &by, clock::now().instant, model)], monitor, model)
+}
+
+/// Adds what was not told yet, in one write: a run that died may have told it, and not noted that it did. Only for whoever holds the
+/// lock of the model's state.
+pub fn tell_once(lines: &[Told], monitor: &Monitor, model: &ModelName) -> Result<()> {
+    if lines.is_empty() || !files::is_directory(&monitor.logs()) {
         return Ok(());
     }
-    let by = environment::operator();
-    let (user, host) = by.split_once('@').unwrap_or((&by, ""));
-    let event = Event {
-        time: clock::now().instant.format("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+    rotate(monitor, model)?;
+    let known = ids(&read(monitor, model)?);
+    let news = lines.iter().filter(|line| !known.contains(&line.id));
+    let event = |line: &Told| {
+        let Told { id, event, version, members, duration_s, push, why, .. } = line.clone();
+        let event = Event { id, event, version, members, duration_s, push, why, ..Event::default() };
+        finished(event, &line.by, clock::at_unix(line.at_s), model)
+    };
+    append(&news.map(event).collect::<Vec<_>>(), monitor, model)
+}
+
+fn ids(history: &str) -> BTreeSet<String> {
+    /// A run tells a few events: whatever it may tell again is among the last.
+    const LAST: usize = 100;
+    let lines = history.lines().rev().take(LAST);
+    lines.filter_map(|line| serde_json::from_str::<Event>(line).ok()).map(|event| event.id).collect()
+}
+
+fn finished(event: Event, by: &str, at: DateTime<FixedOffset>, model: &ModelName) -> Event {
+    let here = environment::operator();
+    let (_, this_host) = here.split_once('@').unwrap_or(("", ""));
+    let (user, host) = by.split_once('@').unwrap_or((by, this_host));
+    Event {
+        time: at.format("%Y-%m-%dT%H:%M:%S%:z").to_string(),
         model: model.to_string(),
         host: host.to_owned(),
         user: user.to_owned(),
         ..event
-    };
-    let line = serde_json::to_string(&event)
-        .map_err(|e| Error::failed(format!("{model}: its history cannot be written: {e}")))?;
-    let [now, _] = places(monitor, model);
-    Appender::open(&now)?.append(format!("{line}\n").as_bytes())
+    }
 }
 
-/// Makes a full file the one before. Only for whoever holds the model's lock: two at once would lose one of the files.
-pub fn rotate(monitor: &Monitor, model: &ModelName) -> Result<()> {
+fn append(events: &[Event], monitor: &Monitor, model: &ModelName) -> Result<()> {
+    if events.is_empty() || !files::is_directory(&monitor.logs()) {
+        return Ok(());
+    }
+    // What a full disk or a power cut has left of a line must not spoil the next one.
+    let known = read(monitor, model)?;
+    let is_torn = !known.is_empty() && !known.ends_with('\n');
+    let mut lines = if is_torn { "\n".to_owned() } else { String::new() };
+    for event in events {
+        let line = serde_json::to_string(event)
+            .map_err(|e| Error::failed(format!("{model}: its history cannot be written: {e}")))?;
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+    let [now, _] = places(monitor, model);
+    Appender::open(&now)?.append(lines.as_bytes())
+}
+
+/// Makes a full file the one before. Two at once would lose one of the files.
+fn rotate(monitor: &Monitor, model: &ModelName) -> Result<()> {
     let [now, before] = places(monitor, model);
     match files::facts(&now)? {
         Some(facts) if facts.identity.size >= ROTATED_AT => files::rename(&now, &before),

@@ -1,5 +1,5 @@
 //! One module per binary. A tool never imports another tool. What several of them do in the same way is here, in [`edit`],
-//! [`control`], [`history`], [`hooks`], [`lift`], [`member_list`] and [`rsyncd_files`].
+//! [`control`], [`history`], [`hooks`], [`lift`], [`member_list`] and [`rsyncd_files`]; what they do to a model's files, in [`shared`].
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -28,6 +28,7 @@ pub mod rsync_push;
 pub mod rsyncd_files;
 pub mod service_discovery;
 pub mod service_polling;
+pub mod shared;
 
 /// The `main` of a binary, by its tool's name.
 ///

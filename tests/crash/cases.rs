@@ -225,11 +225,10 @@ fn in_flight(world: &World) {
     world.registered();
     world.member_list("127.0.0.11");
     world.published("20170101000000");
-    world.published(V);
-    world.service_conf("config_2", announced(&SERVICE_CONF.replace("17019", "17020"), V));
     world.uploaded(&format!("{V}\n"));
+    world.upload_is_published(V);
+    world.service_conf("config_2", announced(&SERVICE_CONF.replace("17019", "17020"), V));
     world.write(service!("status"), format!("{V}\n"));
-    world.write(service!(".admitted"), format!("{V}\n127.0.0.11\n"));
 }
 
 /// `dispatch --rollback`.
@@ -238,47 +237,40 @@ pub const ROLLBACK: Case = Case {
     run: Run::Tool(
         Tool::Dispatch,
         Side::BINARY,
-        &["--rollback", MODEL, "--to", "20170101000000", "--why", "it answers nothing"],
+        &["--rollback", MODEL, "--to", "20170101000000", "--force", "--why", "it answers nothing"],
     ),
     given: in_flight,
     files: &[
         service!("config_1/service.conf"),
         service!("config_2/service.conf"),
         service!("status"),
-        service!(".bad/20180413192258"),
         upload!("success"),
     ],
     directories: &[service!("plugin/20180413192258"), service!("plugin/20170101000000")],
-    announces: &[
-        (service!("config_1/service.conf"), &[service!(".bad"), service!("status")]),
-        (upload!("success"), &[service!("config_1"), service!("config_2"), service!(".bad")]),
-    ],
+    announces: &[(service!("config_1/service.conf"), &[service!("status")])],
     ..NOTHING
 };
 
 /// `dispatch --pin`.
 pub const PIN: Case = Case {
     name: "dispatch --pin",
-    run: Run::Tool(Tool::Dispatch, Side::BINARY, &["--pin", "20170101000000", MODEL]),
+    run: Run::Tool(Tool::Dispatch, Side::BINARY, &["--pin", "20170101000000", MODEL, "--force"]),
     files: &[
         service!("config_1/service.conf"),
         service!("config_2/service.conf"),
         service!("status"),
-        service!(".pinned"),
         upload!("success"),
     ],
-    announces: &[(service!("config_1/service.conf"), &[service!(".pinned"), service!("status")])],
+    announces: &[(service!("config_1/service.conf"), &[service!("status")])],
     ..ROLLBACK
 };
 
 /// Older versions, the oldest of which is bad.
 fn older_versions(world: &World) {
     in_flight(world);
-    let bad = "20150101000000\nby ann@monitor\nat 2015-04-01T00:00:00+08:00\nwhy \n";
-    world.write(service!(".bad/20150101000000"), bad);
     for version in ["20150101000000", "20160101000000", "20160201000000"] {
         world.write(world.service(&format!("plugin/{version}/lib/mblog_yellow.so")), "library 0\n");
-        world.write(world.service(&format!(".manifests/{version}")), "manifest\n");
+        world.write(world.service(&format!(".rollout/manifests/{version}")), "manifest\n");
     }
 }
 

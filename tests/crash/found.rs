@@ -70,7 +70,8 @@ fn a_push_after_one_that_died_does_not_want_its_backup_s_name() {
 #[test]
 fn an_interrupted_call_is_made_again() {
     need_tracing!();
-    disturbed(&cases::DISPATCH, "flock", ".dispatch.lock", Some("EINTR"));
+    disturbed(&cases::DISPATCH, "flock", "/mblog_yellow.tick", Some("EINTR"));
+    disturbed(&cases::DISPATCH, "flock", "/mblog_yellow.state", Some("EINTR"));
     disturbed(&cases::DISPATCH, "syncfs", "/.staging-", Some("EINTR"));
 }
 

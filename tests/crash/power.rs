@@ -12,12 +12,14 @@ use crate::harness::figures;
 /// of calls that the stand-ins write.
 fn is_published(root: &str, path: &str) -> bool {
     let Some(relative) = path.strip_prefix(root) else { return false };
-    let own = ["/.dispatch", "/.service_polling"].iter().any(|name| relative.ends_with(name));
-    let below_temp = relative.contains("/workspace/temp");
+    let own = ["/.rollout/state.json", "/.rollout/announcement"].iter().any(|name| relative.ends_with(name));
+    let below_temp = relative.contains("/workspace/temp") || relative.contains("/.rollout/incoming/");
     let hidden = relative.contains("/.") && !own;
     let ignored =
         relative.ends_with(".log") || relative == "/journal" || relative == "/deploy/online/success";
-    !hidden && !ignored && !below_temp
+    // What lies in a lock is for people.
+    let lock = relative.contains("/scripts/dispatch/lock");
+    !hidden && !ignored && !below_temp && !lock
 }
 
 #[test]

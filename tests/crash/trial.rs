@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use model_rollout::machine::clock;
 use regex::bytes::Regex;
+use serde_json::Value;
 
 use crate::crash::cases::Case;
 use crate::crash::strace::{self, Call, Point};
@@ -225,7 +226,44 @@ fn settle(case: &Case, world: &World, begun: &model_rollout::time::LocalTime) ->
 
 static NUMBERED: LazyLock<Regex> = LazyLock::new(|| Regex::new("<VERSION [0-9]+>").unwrap());
 
-static MARKED_AT: LazyLock<Regex> = LazyLock::new(|| Regex::new("(?m)^at .*$").unwrap());
+/// Whether a file is about the runs: a log, a lock.
+fn is_of_runs(path: &str) -> bool {
+    let lock = path.contains("/scripts/dispatch/lock/") || path.ends_with("/.rollout/lock");
+    path.ends_with(".log") || path.ends_with(".lock") || lock
+}
+
+/// What a monitor, or a member, keeps, without what depends on when it ran, and how often.
+fn without_runs(bytes: &[u8]) -> Vec<u8> {
+    const OF_RUNS: [&str; 10] = [
+        "epoch",
+        "sequence",
+        "latest",
+        "events",
+        "at_s",
+        "at_unix_s",
+        "began_s",
+        "progress_s",
+        "identity",
+        "arrived_s",
+    ];
+    fn level(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                fields.retain(|name, _| !OF_RUNS.contains(&name.as_str()));
+                fields.values_mut().for_each(level);
+            }
+            Value::Array(values) => values.iter_mut().for_each(level),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(mut value) => {
+            level(&mut value);
+            value.to_string().into_bytes()
+        }
+        Err(_) => bytes.to_vec(),
+    }
+}
 
 /// A disturbed push and the one that follows have two versions, and what is left of the first has to be like the second.
 /// What is in a log depends on how many runs there were, what is in a lock on who was the last.
@@ -238,10 +276,9 @@ fn levelled(tree: Tree) -> Tree {
             String::from_utf8_lossy(&one_version(path.as_bytes())).into_owned()
         };
         let kind = match node.kind {
-            Kind::File(bytes) if path.contains("/.bad/") || path.ends_with("/.pinned") => {
-                Kind::File(MARKED_AT.replace_all(&bytes, &b"at <TIME>"[..]).into_owned())
-            }
-            Kind::File(_) if path.ends_with(".log") || path.ends_with(".lock") => Kind::File(Vec::new()),
+            Kind::File(bytes) if path.ends_with("/.rollout/state.json") => Kind::File(without_runs(&bytes)),
+            Kind::File(bytes) if path.ends_with("/.rollout/announcement") => Kind::File(without_runs(&bytes)),
+            Kind::File(_) if is_of_runs(&path) => Kind::File(Vec::new()),
             Kind::File(bytes) => Kind::File(one_version(&bytes)),
             other => other,
         };

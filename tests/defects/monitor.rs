@@ -77,7 +77,13 @@ pub fn killed_behind_status(side: Side) -> Option<String> {
     let sandbox = Sandbox::new();
     let world = sandbox.world();
     pushed(&world);
-    let options = ["-f", "-e", "trace=mkdir,mkdirat", "-e", "inject=mkdir,mkdirat:delay_enter=30000000"];
+    let mut options =
+        vec!["-f", "-e", "trace=mkdir,mkdirat", "-e", "inject=mkdir,mkdirat:delay_enter=30000000"];
+    let staging = world.service(&format!("plugin/.staging-{V}")).display().to_string();
+    if side == Side::BINARY {
+        // It has made directories of its own by then.
+        options.extend(["-P", &staging]);
+    }
     let command = world.command(Tool::Dispatch, side, ONE);
     let mut traced = under_strace(&command, &options, Path::new("/dev/null"));
     let mut killed = traced.process_group(0).spawn().unwrap();

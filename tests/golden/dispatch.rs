@@ -22,7 +22,7 @@ fn pushed(world: &World) {
 /// The push was published and announced; its upgrade is in flight since a minute.
 fn in_flight(world: &World) {
     pushed(world);
-    world.published(V);
+    world.upload_is_published(V);
     world.write(world.service("status"), format!("{V}\n"));
     world.age(world.service("status"), 60);
 }

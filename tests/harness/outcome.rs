@@ -173,14 +173,13 @@ static ADDITIONS: LazyLock<Regex> = LazyLock::new(|| {
             monitor/scripts/dispatch/bin/\.dispatchserver\.sh\.(lock|tick\.lock)
           | monitor/scripts/dispatch/log/\.history-[^/]+\.jsonl
           | monitor/rsync_service_data/datamining_plugin/[^/]+/\.(env\.sh|manifest)
-          | monitor/rsync_service_data/datamining_service/[^/]+/\.dispatch(\.lock)?
-          | monitor/rsync_service_data/datamining_service/[^/]+/\.manifests(/[^/]+)?
+          | monitor/scripts/dispatch/lock(/[^/]+\.(tick|state|held))?
+          | monitor/rsync_service_data/datamining_service/[^/]+/\.rollout(/(state\.json|announcement|held|manifests(/[^/]+)?))?
           # Of a poll that reports nothing, what it tells may be the first there; reports are compared.
           | monitor/rsync_service_data/datamining_service/[^/]+/version(/\.state-[^/]+)?
           | deploy/\.rsync-push\.lock
           | deploy/online/\.manifest
-          | member-[^/]+/watch/\.service_polling\.(lock|told|on-failure)
-          | member-[^/]+/workspace/bin/etc/\.service\.conf\.(previous|failed)
+          | member-[^/]+/workspace/bin/etc/\.rollout(/(lock|state\.json))?
         )$",
     )
     .unwrap()

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
+use serde_json::Value;
+
 use super::daemon::Daemon;
 use super::outcome::{Outcome, Tree};
 use super::parts;
@@ -200,8 +202,72 @@ impl World<'_> {
     pub fn member_list(&self, members: &str) {
         self.write(
             format!("monitor/scripts/dispatch/conf/{MODEL}.env.sh"),
-            format!("members=\"{members}\"\nmoduleport=17019\n"),
+            format!("members=\"{members}\"\nmoduleport=17019 rsyncport={}\n", self.sandbox.daemon.port),
         );
+    }
+
+    /// The lock of the model's tick.
+    pub fn tick_lock(&self) -> PathBuf {
+        self.path(format!("monitor/scripts/dispatch/lock/{MODEL}.tick"))
+    }
+
+    /// The lock of the model's state.
+    pub fn state_lock(&self) -> PathBuf {
+        self.path(format!("monitor/scripts/dispatch/lock/{MODEL}.state"))
+    }
+
+    /// What the model has gone through, as the monitor keeps it.
+    pub fn state(&self) -> Value {
+        serde_json::from_slice(&self.read(self.service(".rollout/state.json"))).unwrap()
+    }
+
+    /// Changes what the monitor keeps.
+    pub fn change_state(&self, change: impl FnOnce(&mut Value)) {
+        let mut state = self.state();
+        change(&mut state);
+        self.write(self.service(".rollout/state.json"), serde_json::to_vec_pretty(&state).unwrap());
+    }
+
+    /// So many seconds go by, as far as the rollout in flight can tell.
+    pub fn rollout_ages(&self, seconds: i64) {
+        self.change_state(|state| {
+            for time in ["started_s", "began_s", "progress_s", "batch_confirmed_s"] {
+                if let Some(at) = state["announced"][time].as_i64() {
+                    state["announced"][time] = (at - seconds).into();
+                }
+            }
+            for time in ["/announced/mark/at_s", "/announced/stall/since_s"] {
+                if let Some(place) = state.pointer_mut(time)
+                    && let Some(at) = place.as_i64()
+                {
+                    *place = (at - seconds).into();
+                }
+            }
+        });
+        if self.service("status").exists() {
+            self.age(self.service("status"), u64::try_from(seconds).unwrap());
+        }
+    }
+
+    /// How the rollout of the announced version stands: `running`, `paused`, ...
+    pub fn phase(&self) -> String {
+        self.state()["announced"]["phase"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What a version is worth; empty where the monitor does not know it.
+    pub fn worth(&self, version: &str) -> String {
+        let state = self.state();
+        let releases = state["ledger"].as_array().unwrap();
+        let release = releases.iter().find(|release| release["version"] == version);
+        release.map_or(String::new(), |release| release["worth"].as_str().unwrap().to_owned())
+    }
+
+    /// Who may take the announced version; `None` where everybody may.
+    pub fn admitted(&self) -> Option<Vec<String>> {
+        let announcement = self.read(self.service(".rollout/announcement"));
+        let announcement: Value = serde_json::from_slice(&announcement).unwrap();
+        let members = announcement["admitted"]["members"].as_array()?;
+        Some(members.iter().map(|member| member.as_str().unwrap().to_owned()).collect())
     }
 
     /// Adds lines to the monitor's member list.
@@ -215,6 +281,19 @@ impl World<'_> {
         self.write(self.service(&format!("version/{member}")), format!("{version}\n"));
     }
 
+    /// A member's poller tells that it failed with a version: `rolled-back`, `not-installed`, ...
+    pub fn failed(&self, member: &str, version: &str, word: &str) {
+        let at_s = model_rollout::machine::clock::unix_now().0;
+        let announcement = self.read(self.service(".rollout/announcement"));
+        let announcement: Value = serde_json::from_slice(&announcement).unwrap();
+        let [epoch, sequence, attempt] = ["epoch", "sequence", "attempt"].map(|key| &announcement[key]);
+        let told = serde_json::json!({
+            "word": word, "version": version, "seen": { "epoch": epoch, "sequence": sequence },
+            "attempt": attempt, "at_unix_s": at_s, "message": "no",
+        });
+        self.write(self.service(&format!("version/.state-{member}")), format!("{told}\n"));
+    }
+
     /// A published version, announced by service.conf.
     pub fn published(&self, version: &str) {
         self.write_with_mode(self.service(&format!("plugin/{version}/lib/{LIBRARY}")), "library 1\n", 0o755);
@@ -222,6 +301,17 @@ impl World<'_> {
         self.write(self.service(&format!("plugin/{version}/data/.hidden/x")), "x");
         self.write(self.service(&format!("plugin/{version}/success")), format!("{version}\n"));
         self.service_conf("config_1", announced(SERVICE_CONF, version));
+    }
+
+    /// The upload, published as this version, and announced by service.conf: what a script leaves that has done its part.
+    pub fn upload_is_published(&self, version: &str) {
+        self.service_conf("config_1", announced(SERVICE_CONF, version));
+        let (upload, place) = (self.upload(""), self.service(&format!("plugin/{version}")));
+        std::fs::create_dir_all(&place).unwrap();
+        let copy = "for name in *; do cp -r \"$name\" \"$1/\"; done";
+        let copied =
+            Command::new("sh").args(["-c", copy, "sh"]).arg(place).current_dir(upload).status().unwrap();
+        assert!(copied.success());
     }
 
     /// A member, called by an address of loopback.
@@ -240,6 +330,20 @@ impl World<'_> {
         );
         self.directory(format!("{dir}/watch/log"));
         self.directory(format!("{dir}/workspace"));
+    }
+
+    /// What a member's poller keeps.
+    pub fn member_state(&self, address: &str) -> PathBuf {
+        self.path(format!("member-{address}/workspace/bin/etc/.rollout/state.json"))
+    }
+
+    /// An earlier poll of a member left this to be done.
+    pub fn left_to_be_done(&self, address: &str, todo: &str, version: &str) {
+        let path = self.member_state(address);
+        let known = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let mut state = known.unwrap_or_else(|| serde_json::json!({ "schema": 1 }));
+        state["pending"] = serde_json::json!({ "todo": todo, "version": version });
+        self.write(path, state.to_string());
     }
 
     fn journal(&self) -> PathBuf {

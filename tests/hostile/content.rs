@@ -5,7 +5,7 @@ use std::fs;
 
 use super::{Case, Expect, Program, VERSION, anything, case, check, is_published};
 use crate::harness::World;
-use crate::harness::world::{LIBRARY, MODEL, SERVICE_CONF, announced as announced_in};
+use crate::harness::world::{LIBRARY, MODEL, SERVICE_CONF};
 
 const REGISTRY: &str = "monitor/scripts/dispatch/bin/dispatchserver.sh";
 
@@ -288,7 +288,11 @@ fn members() -> Vec<Case> {
         let spoil = move |world: &World| {
             fs::remove_file(world.upload("success")).unwrap();
             world.write(world.service("status"), VERSION);
-            world.service_conf("config_1", announced_in(SERVICE_CONF, VERSION));
+            world.published(VERSION);
+            // A command takes note of what a script has published.
+            let noted =
+                world.run(crate::harness::Tool::Dispatch, crate::harness::Side::BINARY, &["--unpin", MODEL]);
+            assert_eq!(noted.status, 0);
             world.write(&place, &content);
         };
         case(Program::Dispatch, format!("members: {what}"), spoil, expect)
@@ -385,35 +389,64 @@ fn crontab() -> Vec<Case> {
     ]
 }
 
-/// The journals that the binaries keep, in directories that others can write to.
+/// What the binaries keep, in directories that others can write to.
 fn journals() -> Vec<Case> {
-    let dispatch = format!("monitor/rsync_service_data/datamining_service/{MODEL}/.dispatch");
-    let poll = "member-127.0.0.11/workspace/bin/etc/.service_polling";
-    let journal = |what: &str, content: &str| {
-        let content = content.to_owned();
-        let place = dispatch.clone();
-        case(
-            Program::Dispatch,
-            format!(".dispatch: {what}"),
-            move |world| world.write(&place, &content),
-            Expect::Done(is_published),
+    let rollout = format!("monitor/rsync_service_data/datamining_service/{MODEL}/.rollout");
+    let poll = "member-127.0.0.11/workspace/bin/etc/.rollout/state.json";
+    let state = |what: &str, content: String| {
+        let place = format!("{rollout}/state.json");
+        file(Program::Dispatch, &place, what, content.into(), Expect::Refused("dispatch --rebuild"))
+    };
+    let document = |fields: &str| {
+        format!(
+            r#"{{"schema":1,"model":"{MODEL}","epoch":1,"sequence":1,"events":1,"settled":false,"ledger":[]{fields}}}"#
         )
     };
-    let numbers = "1 1 1 1";
+    let publishing = |version: &str| {
+        document(&format!(r#","publishing":{{"version":"{version}","began_s":1}},"marked":"{version}""#))
+    };
+    let good = |what: &str, content: String| {
+        let place = format!("{rollout}/state.json");
+        file(Program::Dispatch, &place, what, content.into(), Expect::Done(is_published))
+    };
     vec![
-        journal("zero bytes", &"\0".repeat(1000)),
-        journal("a version that is a path", &format!("publishing ../../x {numbers}\n")),
-        journal("huge numbers", &format!("publishing {VERSION} {0} {0} {0} {0}\n", "9".repeat(60))),
-        journal("another version being published", &format!("publishing 20170101000001 {numbers}\n")),
-        journal("64 KiB", &"publishing ".repeat(5_000)),
+        good("nothing but a model", document("")),
+        good("unknown fields", document(r#","x":{"y":[1,null]}"#)),
+        state("no byte", String::new()),
+        state("zero bytes", "\0".repeat(1000)),
+        state("a version that is a path", publishing("../../x")),
+        state("huge numbers", document("").replace(":1,", &format!(":{},", "9".repeat(60)))),
+        state("another model's", document("").replace(MODEL, "other")),
+        state("a list", "[]".to_owned()),
+        state("brackets a million deep", "[".repeat(1_000_000)),
+        file(
+            Program::Dispatch,
+            &format!("{rollout}/state.json"),
+            "of a later release",
+            document("").replace("\"schema\":1", "\"schema\":2").into(),
+            Expect::Refused("install the release that wrote it"),
+        ),
+        file(
+            Program::Dispatch,
+            &format!("{rollout}/announcement"),
+            "one without a state",
+            b"x".to_vec(),
+            Expect::Refused("dispatch --rebuild"),
+        ),
         file(
             Program::Poll,
             poll,
             "a version that is a path",
-            b"restart ../../x\n".to_vec(),
-            Expect::Done(anything),
+            br#"{"schema":1,"pending":{"todo":"restart","version":"../../x"}}"#.to_vec(),
+            Expect::Refused("remove it, and the next poll begins anew"),
         ),
-        file(Program::Poll, poll, "zero bytes", vec![0; 4096], Expect::Done(anything)),
+        file(
+            Program::Poll,
+            poll,
+            "zero bytes",
+            vec![0; 4096],
+            Expect::Refused("remove it, and the next poll begins anew"),
+        ),
     ]
 }
 

@@ -34,7 +34,9 @@ fn places() -> Vec<Place> {
         (Program::Dispatch, upload("success"), refused),
         (Program::Dispatch, upload(".manifest"), refused),
         (Program::Dispatch, service("status"), refused),
-        (Program::Dispatch, service(".dispatch"), refused),
+        (Program::Dispatch, service(".rollout/state.json"), refused),
+        // Where there is no state, whatever stands here was made from one that is lost.
+        (Program::Dispatch, service(".rollout/announcement"), refused),
         (Program::Dispatch, service("config_1/service.conf"), refused),
         (Program::Dispatch, service("config_2/service.conf"), refused),
         // Whoever reports such a thing has not reported.
@@ -47,8 +49,7 @@ fn places() -> Vec<Place> {
         (Program::Push, "deploy/online/success".to_owned(), refused),
         (Program::Poll, "member-127.0.0.11/watch/env.sh".to_owned(), refused),
         (Program::Poll, "member-127.0.0.11/workspace/bin/etc/service.conf".to_owned(), refused),
-        (Program::Poll, "member-127.0.0.11/workspace/bin/etc/.service_polling".to_owned(), refused),
-        (Program::Poll, "member-127.0.0.11/workspace/bin/etc/.service.conf.failed".to_owned(), refused),
+        (Program::Poll, "member-127.0.0.11/workspace/bin/etc/.rollout/state.json".to_owned(), refused),
         (Program::Poll, service("config_1/service.conf"), refused),
         (Program::ToggleRsyncd, "rsyncd.conf".to_owned(), refused),
         (Program::ToggleCrontab, "crontab".to_owned(), refused),
@@ -91,10 +92,12 @@ pub fn special() -> Vec<Case> {
     let mut more = places();
     let upload = |path: &str| format!("monitor/rsync_service_data/datamining_plugin/{MODEL}/{path}");
     let service = |path: &str| format!("monitor/rsync_service_data/datamining_service/{MODEL}/{path}");
+    let locks = "monitor/scripts/dispatch/lock";
     more.extend([
-        (Program::Dispatch, service(".dispatch.lock"), refused as fn() -> Expect),
+        (Program::Dispatch, format!("{locks}/{MODEL}.tick"), refused as fn() -> Expect),
+        (Program::Dispatch, format!("{locks}/{MODEL}.state"), refused),
         (Program::Push, "deploy/.rsync-push.lock".to_owned(), refused),
-        (Program::Poll, "member-127.0.0.11/watch/.service_polling.lock".to_owned(), refused),
+        (Program::Poll, "member-127.0.0.11/workspace/bin/etc/.rollout/lock".to_owned(), refused),
         (Program::ToggleCrontab, ".crontab.lock".to_owned(), refused),
     ]);
     let mut cases = Vec::new();
@@ -116,7 +119,7 @@ pub fn special() -> Vec<Case> {
                 Expect::Refused("is a device, a fifo or a link"),
             ));
             cases.push(at(Program::Dispatch, service("plugin"), kind, refused()));
-            cases.push(at(Program::Dispatch, service(".manifests"), kind, refused()));
+            cases.push(at(Program::Dispatch, service(".rollout/manifests"), kind, refused()));
             cases.push(at(Program::Dispatch, service("config_2"), kind, published()));
             cases.push(at(Program::Poll, service("plugin/20170101000000"), kind, refused()));
             cases.push(at(Program::Push, "deploy/online/.manifest".to_owned(), kind, either()));
@@ -129,7 +132,7 @@ pub fn special() -> Vec<Case> {
         (Program::Dispatch, upload("lib"), refused()),
         (Program::Dispatch, upload("data"), published()),
         (Program::Dispatch, service("plugin"), refused()),
-        (Program::Dispatch, service(".manifests"), refused()),
+        (Program::Dispatch, service(".rollout/manifests"), refused()),
         (Program::Dispatch, service("version"), published()),
         (Program::Dispatch, service("config_1"), refused()),
         (Program::Dispatch, service("config_2"), published()),
@@ -196,7 +199,9 @@ pub fn large() -> Vec<Case> {
         |world| {
             gibibyte(
                 world,
-                &format!("monitor/rsync_service_data/datamining_service/{MODEL}/.manifests/20170101000000"),
+                &format!(
+                    "monitor/rsync_service_data/datamining_service/{MODEL}/.rollout/manifests/20170101000000"
+                ),
             )
         },
         Expect::Refused("is no file of at most"),

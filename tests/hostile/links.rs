@@ -18,6 +18,10 @@ const TARGETS: [(&str, &str); 6] = [
     ("nothing", "outside/nothing"),
 ];
 
+/// The locks of the model's tick, and of its state.
+const TICK_LOCK: &str = "monitor/scripts/dispatch/lock/mblog_yellow.tick";
+const STATE_LOCK: &str = "monitor/scripts/dispatch/lock/mblog_yellow.state";
+
 /// Puts a link in the place of whatever is there.
 fn replaced(world: &World, place: &str, target: &str) {
     let path = world.path(place);
@@ -69,9 +73,10 @@ pub fn cases() -> Vec<Case> {
         "config_2/service.conf",
         "plugin",
         "status",
-        ".dispatch",
-        ".dispatch.lock",
-        ".manifests",
+        ".rollout/state.json",
+        ".rollout/announcement",
+        ".rollout",
+        ".rollout/manifests",
     ] {
         cases.extend(links(Program::Dispatch, service(place), refused));
     }
@@ -82,7 +87,12 @@ pub fn cases() -> Vec<Case> {
         cases.extend(links(Program::Dispatch, service(place), published));
     }
     // Beside what is being replaced.
-    for place in [".status.new", "..dispatch.new", "config_1/.service.conf.new"] {
+    for place in [
+        ".rollout/.state.json.new",
+        ".rollout/.announcement.new",
+        ".status.new",
+        "config_1/.service.conf.new",
+    ] {
         cases.extend(links(Program::Dispatch, service(place), published));
     }
     for model in ["datamining_plugin", "datamining_service"] {
@@ -109,7 +119,9 @@ pub fn cases() -> Vec<Case> {
         (Program::Add, "monitor/scripts/dispatch/bin/.dispatchserver.sh.lock"),
         (Program::All, "monitor/scripts/dispatch/bin/.dispatchserver.sh.tick.lock"),
         (Program::Push, "deploy/.rsync-push.lock"),
-        (Program::Poll, "member-127.0.0.11/watch/.service_polling.lock"),
+        (Program::Dispatch, TICK_LOCK),
+        (Program::Dispatch, STATE_LOCK),
+        (Program::Poll, "member-127.0.0.11/workspace/bin/etc/.rollout/lock"),
         (Program::ToggleRsyncd, ".rsyncd.conf.lock"),
         (Program::ToggleCrontab, ".crontab.lock"),
     ] {
@@ -119,7 +131,7 @@ pub fn cases() -> Vec<Case> {
     }
     cases.extend(links_after(
         Program::Poll,
-        "member-127.0.0.11/workspace/temp/.service_polling".to_owned(),
+        "member-127.0.0.11/workspace/bin/etc/.rollout/incoming".to_owned(),
         |world| world.service_conf("config_1", SERVICE_CONF),
         |_| Expect::Done(anything),
     ));
@@ -174,7 +186,7 @@ fn a_link_that_leads_elsewhere_is_not_followed() {
 #[test]
 fn a_mode_is_set_on_what_is_there_itself() {
     let dir = tempfile::tempdir().unwrap();
-    let (target, link) = (dir.path().join("shadow"), dir.path().join(".manifests"));
+    let (target, link) = (dir.path().join("shadow"), dir.path().join("manifest"));
     fs::write(&target, "secret").unwrap();
     fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
     symlink(&target, &link).unwrap();

@@ -273,7 +273,7 @@ fn snapshot(root: &Path) -> BTreeMap<PathBuf, String> {
     paths
 }
 
-/// What changed, but for locks, what waits beside its place until it is complete, and what a poller tells of its failure, or the
+/// What changed, but for locks, what a monitor remembers of a push that it refuses, what waits beside its place until it is complete, and what a poller tells of its failure, or the
 /// history of a refusal.
 fn changes(before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>) -> Vec<String> {
     let is_ours = |path: &Path| {
@@ -281,7 +281,14 @@ fn changes(before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>
         let is_staged =
             |part: std::path::Component| part.as_os_str().as_encoded_bytes().starts_with(b".staging-");
         (name.starts_with('.') && name.ends_with(".lock"))
-            || [".service_polling.told", ".service_polling.on-failure"].contains(&&*name)
+            // What a poller remembers of what it was told, and of its failure.
+            || path.components().any(|part| part.as_os_str() == ".rollout")
+                && path.components().any(|part| part.as_os_str() == "workspace")
+            || path.ends_with(".rollout") || path.ends_with(".rollout/state.json")
+            || path.ends_with("scripts/dispatch/lock")
+            || path.parent().is_some_and(|dir| dir.ends_with("scripts/dispatch/lock"))
+            || path.ends_with("workspace/bin")
+            || path.ends_with("workspace/bin/etc")
             || name.starts_with(".state-")
             || name.starts_with(".history-")
             || path.ends_with(format!("datamining_service/{MODEL}/version"))
@@ -293,6 +300,8 @@ fn changes(before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>
     let both = before.keys().chain(after.keys()).filter(|path| !is_ours(path));
     let change = |path: &PathBuf| match (before.get(path), after.get(path)) {
         (Some(old), Some(new)) if old == new => None,
+        // What was announced before there was a state.
+        (None, Some(_)) if path.ends_with(".rollout/announcement") => None,
         (old, new) => Some(format!("{}: {old:?} became {new:?}", path.display())),
     };
     both.filter_map(change).take(2).collect()

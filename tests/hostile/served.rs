@@ -114,7 +114,7 @@ pub fn cases() -> Vec<Case> {
             "a manifest that names other paths",
             |world| {
                 world.write(
-                    world.service(&format!(".manifests/{SERVED}")),
+                    world.service(&format!(".rollout/manifests/{SERVED}")),
                     format!("model-rollout manifest 1 {SERVED}\n{} 644 1 ../x\nend 1\n", "a".repeat(64)),
                 );
             },
@@ -123,7 +123,7 @@ pub fn cases() -> Vec<Case> {
         poll(
             "a manifest that is a link",
             |world| {
-                world.link(world.service(&format!(".manifests/{SERVED}")), "/etc/passwd");
+                world.link(world.service(&format!(".rollout/manifests/{SERVED}")), "/etc/passwd");
             },
             Expect::Refused("is no file of at most"),
         ),
@@ -131,7 +131,7 @@ pub fn cases() -> Vec<Case> {
             "a manifest of another version",
             |world| {
                 world.write(
-                    world.service(&format!(".manifests/{SERVED}")),
+                    world.service(&format!(".rollout/manifests/{SERVED}")),
                     "model-rollout manifest 1 20990101000000\nend 0\n",
                 );
             },

@@ -38,8 +38,12 @@ pub fn cases() -> Vec<Case> {
         dispatch(
             "names like ours in the upload",
             |world| {
-                for name in [".staging-20180413192258/x", ".success.removing", ".dispatch", "data/.manifest"]
-                {
+                for name in [
+                    ".staging-20180413192258/x",
+                    ".success.removing",
+                    ".rollout/state.json",
+                    "data/.manifest",
+                ] {
                     world.write(world.upload(name), "x");
                 }
             },

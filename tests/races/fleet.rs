@@ -146,10 +146,8 @@ pub fn member_versions(world: &World, member: &str) -> PathBuf {
 
 /// The locks that somebody holds although nothing runs.
 pub fn locks_held(world: &World, members: usize) -> Vec<String> {
-    let mut locks = vec![world.service(".dispatch.lock"), world.path("deploy/.rsync-push.lock")];
-    locks.extend(
-        (0..members).map(|m| world.path(format!("member-{}/watch/.service_polling.lock", member(m)))),
-    );
+    let mut locks = vec![world.tick_lock(), world.state_lock(), world.path("deploy/.rsync-push.lock")];
+    locks.extend((0..members).map(|m| world.member_state(&member(m)).with_file_name("lock")));
     let held =
         |path: &PathBuf| File::open(path).is_ok_and(|file| FileExt::try_lock_exclusive(&file).is_err());
     locks.iter().filter(|path| held(path)).map(|path| path.display().to_string()).collect()
@@ -159,7 +157,7 @@ pub fn locks_held(world: &World, members: usize) -> Vec<String> {
 pub fn leftovers(world: &World, members: usize) -> Vec<String> {
     let mut dirs = vec![world.service("plugin"), world.service(""), world.upload("")];
     dirs.extend((0..members).map(|m| member_versions(world, &member(m))));
-    let expected = [".dispatch", ".dispatch.lock", ".env.sh", ".manifest", ".manifests"];
+    let expected = [".env.sh", ".manifest", ".rollout"];
     let entries = dirs.iter().filter_map(|dir| fs::read_dir(dir).ok()).flatten().flatten();
     entries
         .filter(|e| {

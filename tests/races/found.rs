@@ -21,11 +21,10 @@ const BEFORE: u32 = 1;
 /// The push.
 const PUSH: u32 = 2;
 
-const RENAME: &str = "?rename,?renameat,?renameat2";
 const UNLINK: &str = "?unlink,?unlinkat";
 const STAT: &str = "?stat,?newfstatat,?statx";
-/// strace finds a rename by its first path.
-const JOURNAL_S_NEW: &str = "..dispatch.new";
+/// A copy begins with its directory.
+const MKDIR: &str = "?mkdir,?mkdirat";
 
 fn pushed(sandbox: &Sandbox) -> World<'_> {
     let world = sandbox.world();
@@ -85,6 +84,11 @@ fn library_named_by(world: &World, by: Who) -> PathBuf {
         Who::Binary => library.into(),
         Who::Script => world.upload(&library),
     }
+}
+
+/// Where the push is copied to.
+fn staging(world: &World) -> PathBuf {
+    world.service(&format!("plugin/.staging-{}", fleet::version_of(PUSH)))
 }
 
 fn ticks(world: &World, by: Who) -> Output {
@@ -185,7 +189,7 @@ fn a_push_is_not_lost_where_a_script_s_check_meets_its_resumption() {
     let sandbox = Sandbox::new();
     let world = pushed(&sandbox);
     killed_at(&world, Who::Binary, "openat", &library_named_by(&world, Who::Binary));
-    let resumes = Stopped::at(&world, Who::Binary, RENAME, &world.service(JOURNAL_S_NEW));
+    let resumes = Stopped::at(&world, Who::Binary, MKDIR, &staging(&world));
     ticks(&world, Who::Script);
     resumes.goes_on();
     let (conf, violations) = in_the_end(&world);
@@ -202,7 +206,7 @@ fn a_push_is_not_lost_where_it_begins_in_the_middle_of_a_script_s_check() {
         killed_at(&world, Who::Binary, "openat", &library_named_by(&world, Who::Binary));
         let checks = Stopped::at(&world, Who::Script, UNLINK, &world.service("status"));
         let publishes = if before_success_is_copied {
-            Stopped::at(&world, Who::Binary, RENAME, &world.service(JOURNAL_S_NEW))
+            Stopped::at(&world, Who::Binary, MKDIR, &staging(&world))
         } else {
             stopped_while_it_copies(&world, Who::Binary)
         };

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 use crate::error::{Error, Result};
-use crate::formats::mark::Reason;
 use crate::ip_range::IpRange;
 use crate::layout::{POLLER_USER, RSYNCD_CONF, SERVICE_MODULE};
 use crate::names::{Address, GroupName, ModelName, Port, shown};
+use crate::reason::Reason;
 use crate::tools::WaitOption;
 use crate::tools::autoupdate_toggle::end::End;
 use crate::tools::edit::{DryRunOption, Mode};

@@ -1,4 +1,4 @@
-//! Holds members of a model, and ends that: who may have a legacy poller, which does not read `.held`, is denied, too.
+//! Holds members of a model, and ends that: a member that may have a legacy poller, which knows nothing of it, is denied, too.
 
 use std::path::Path;
 
@@ -6,18 +6,21 @@ use chrono::{DateTime, FixedOffset, SecondsFormat};
 
 use crate::error::{Error, Result};
 use crate::formats::held::Hold;
-use crate::formats::mark::Reason;
 use crate::ip_range::IpRange;
-use crate::layout::{self, Monitor, Service};
+use crate::layout::{Monitor, Service};
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::locks::{Lock, Wait};
 use crate::machine::{clock, configurations, environment, terminal};
 use crate::names::{Address, ModelName};
+use crate::reason::Reason;
+use crate::rollout::tick;
 use crate::tools::autoupdate_toggle::cli::{Denials, HoldEdit, Members, Verb};
 use crate::tools::autoupdate_toggle::decide::{Observed, Site, hold};
 use crate::tools::autoupdate_toggle::rsyncd;
 use crate::tools::edit::{self, Action, Mode};
 use crate::tools::history::{self, Event, names};
+use crate::tools::shared::places::Places;
+use crate::tools::shared::site::{self, aloud};
 use crate::tools::{member_list, rsyncd_files};
 
 /// What stands before the reason why a member cannot be denied.
@@ -65,7 +68,7 @@ pub fn edit(
     };
     member_list::check_are_members(&monitor, model, &members)?;
     let file = service.held();
-    let _lock = wait.map(|wait| Lock::take(&layout::lock_of(&file), wait)).transpose()?;
+    let _lock = wait.map(|wait| lock(&monitor, model, wait)).transpose()?;
     let observed = observed(&file)?;
     let (verb, actions, ranges) = match &request.reason {
         Some(reason) => {
@@ -89,6 +92,9 @@ pub fn edit(
         .map(|denials| rsyncd::edit(denials, verb, &ranges, until, wait, mode))
         .transpose()
         .map_err(|e| e.context(UNDONE))?;
+    if wait.is_some() {
+        files::create_directories(&service.rollout())?;
+    }
     edit::apply(&actions, &file, mode)?;
     if wait.is_none() {
         return Ok(());
@@ -97,8 +103,17 @@ pub fn edit(
         // The daemon reads it as another user.
         files::set_mode(&file, 0o644)?;
         remember(&monitor, request, &members, until, &observed);
+        // At once: the next tick may be a minute away.
+        let mut say = aloud;
+        tick::hold(&mut site::Site::new(Places::new(&monitor, model), &mut say), model)?;
     }
     denials.map_or(Ok(()), |denials| rsyncd::tell_effect(denials, verb, &ranges))
+}
+
+/// The lock of whoever edits a model's holds.
+fn lock(monitor: &Monitor, model: &ModelName, wait: Wait) -> Result<Lock> {
+    site::make_lock_directory(monitor)?;
+    Lock::take(&monitor.locks().join(format!("{model}.held")), wait)
 }
 
 /// Tells the model's history what was done. One that cannot be written holds nothing up.
@@ -142,7 +157,7 @@ fn holds(members: &[Address], until: Option<DateTime<FixedOffset>>, reason: &Rea
 fn silent(service: &Service, members: &[Address]) -> Result<Vec<Address>> {
     let mut silent = Vec::new();
     for member in members {
-        if files::facts(&service.state(member))?.is_none() {
+        if files::facts(&service.member_state(member))?.is_none() {
             silent.push(member.clone());
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! `--method rsyncd`, on the monitor: reads and writes the `hosts deny` of one module in /etc/rsyncd.conf, or in the file which
 //! that includes and where the module stands, under the locks of both. The daemon reads them for every connection, so nothing
-//! is restarted. `--method hold`, there: edits `datamining_service/MODEL/.held` under a lock beside it; pollers read it, and the
-//! model's history tells it. Members that
+//! is restarted. `--method hold`, there: edits `datamining_service/MODEL/.rollout/held` under a lock in
+//! `scripts/dispatch/lock`, and announces at once who is held, which pollers go by; the model's history tells it. Members that
 //! never left a `version/.state-ADDRESS` may have a legacy poller, and are denied in /etc/rsyncd.conf, too; the member list says
 //! who is a member, and in which group. `--method crontab`, on a member: pauses and resumes the poller's one job in root's crontab, or another one.
 //! `status` writes nothing. With `--until` or `--for` the end is written into the file, too: a tick of `dispatch` carries it

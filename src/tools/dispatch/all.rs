@@ -15,8 +15,9 @@ use crate::layout::{self, Monitor};
 use crate::machine::files::{self, Appender};
 use crate::machine::locks::Lock;
 use crate::machine::{clock, environment, terminal};
+use crate::rollout::tick::Target;
 use crate::time::{Dates, LocalTime};
-use crate::tools::dispatch::cli::{Manner, Target};
+use crate::tools::dispatch::cli::Manner;
 use crate::tools::dispatch::jobs::{Done, Jobs, Line, Stanza};
 use crate::tools::dispatch::models::Models;
 

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Parser};
 
 use crate::error::{Error, Result};
-use crate::formats::mark::Reason;
-use crate::names::{Address, ModelName, SoName, shown};
+use crate::names::{Address, ModelName, shown};
+use crate::reason::Reason;
 use crate::retention::Keep;
+use crate::rollout::command::{Aim, Steer};
+use crate::rollout::state::Worth;
+use crate::rollout::tick::{self, Target};
 use crate::time::Seconds;
 use crate::tools::WaitOption;
-use crate::tools::dispatch::decide::steer::Steer;
 use crate::version::Version;
 
 /// Publishes a complete upload as a version, announces it in service.conf, and ends an upgrade that every member
@@ -21,6 +23,7 @@ use crate::version::Version;
 #[command(name = "dispatch", version)]
 #[command(group = ArgGroup::new("command").args([
     "all", "rollback", "pin", "unpin", "prune", "history", "status", "explain", "pause", "resume", "promote", "abort",
+    "retry", "mark", "adopt", "rebuild",
 ]))]
 pub struct Cli {
     /// The model's directory below datamining_plugin and datamining_service
@@ -35,7 +38,7 @@ pub struct Cli {
     /// Do every stanza of the registry in one process [default: MONITOR_ROOT/scripts/dispatch/bin/dispatchserver.sh]
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with = "model")]
     all: Option<Option<PathBuf>>,
-    /// Announce the newest good version before the announced one again, at once and to all, and mark the one that is left bad
+    /// Announce the confirmed version before the announced one again, at once and to all, and mark the one that is left bad
     #[arg(long)]
     rollback: bool,
     /// With --rollback: go to this version
@@ -56,7 +59,7 @@ pub struct Cli {
     /// Why, for those who meet it later: one line
     #[arg(long, value_name = "TEXT")]
     why: Option<OsString>,
-    /// Publish, go to or pin a version that was marked bad
+    /// Publish a version that is bad, or was stopped or aborted; go to or pin one that was never confirmed
     #[arg(long)]
     force: bool,
     /// Delete old versions when an upgrade has ended, but for N besides those that are announced, were before, or are reported
@@ -95,22 +98,23 @@ pub struct Cli {
     /// End the upgrade of APPNAME that is in flight; whoever does not have it stays as it is
     #[arg(long)]
     abort: bool,
+    /// Let the members of APPNAME on which the version failed try it again
+    #[arg(long)]
+    retry: bool,
+    /// Say what a version is worth: good or bad
+    #[arg(long, num_args = 3, value_names = ["MODEL", "VERSION", "good|bad"], conflicts_with = "model")]
+    mark: Option<Vec<OsString>>,
+    /// Let members follow APPNAME again after this monitor was restored from a backup
+    #[arg(long)]
+    adopt: bool,
+    /// Make the lost or damaged state of APPNAME anew, from its versions, service.conf and reports
+    #[arg(long)]
+    rebuild: bool,
     /// Work on so many models at once, each model's log lines in one piece; a large one delays neither the others nor their next tick
     #[arg(long, value_name = "N", requires = "all", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=32))]
     jobs: u8,
     #[command(flatten)]
     wait: WaitOption,
-}
-
-/// One model as a registry line or the command line names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The model.
-    pub model: ModelName,
-    /// Where members keep its versions.
-    pub prefix: String,
-    /// The library's file name.
-    pub so_name: SoName,
 }
 
 /// What is to be done.
@@ -129,9 +133,15 @@ pub enum Request {
     /// Why one of them does so.
     Explain(ModelName, Address),
     /// An older version is announced again.
-    Rollback(Rollback),
+    Rollback(ModelName, tick::Request),
     /// What is pushed goes on.
-    Unpin(ModelName),
+    Unpin(ModelName, String),
+    /// A person says what a version is worth.
+    Mark(ModelName, Version, Worth, String),
+    /// A restored monitor is meant so.
+    Adopt(ModelName, String),
+    /// A lost state is made anew.
+    Rebuild(ModelName),
     /// Old versions of a model, or of all, are deleted.
     Prune(Option<ModelName>, Extent),
 }
@@ -176,30 +186,6 @@ pub enum Watch {
     UntilConverged(Option<Seconds>),
 }
 
-/// Which version is announced again.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Rollback {
-    /// The model.
-    pub model: ModelName,
-    /// To which version.
-    pub aim: Aim,
-    /// Why.
-    pub why: Reason,
-    /// Whether it may be one that was marked bad.
-    pub is_forced: bool,
-}
-
-/// To which version a rollback goes.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Aim {
-    /// The newest good one before the announced one.
-    Back,
-    /// This one.
-    BackTo(Version),
-    /// This one, and it is kept.
-    Pin(Version),
-}
-
 /// How it is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manner {
@@ -213,36 +199,21 @@ pub struct Manner {
     pub jobs: usize,
 }
 
-impl Target {
-    /// Validates the three arguments of dispatch.sh.
-    ///
-    /// Fails (exit 2) on a name that is not one, and on a prefix path with white space or control characters: written
-    /// into service.conf it could not be found again by the next edit.
-    pub fn parse(model: &[u8], prefix: &[u8], so_name: &[u8]) -> Result<Target> {
-        let model = ModelName::parse(model)?;
-        let so_name = SoName::parse(so_name)?;
-        match std::str::from_utf8(prefix) {
-            Ok(path)
-                if path.starts_with('/') && !path.chars().any(|c| c.is_whitespace() || c.is_control()) =>
-            {
-                Ok(Target { model, prefix: path.trim_end_matches('/').to_owned(), so_name })
-            }
-            _ => Err(Error::usage(format!(
-                "{} is not a prefix path; write an absolute path without blanks",
-                shown(prefix)
-            ))),
-        }
-    }
-}
-
 /// Makes a command's request.
 type Make = fn(&Cli) -> Result<Request>;
+
+impl Manner {
+    /// What of it the rollout has to know.
+    pub fn of_tick(self) -> tick::Manner {
+        tick::Manner { is_forced: self.is_forced, keep: self.keep }
+    }
+}
 
 impl Cli {
     /// What is to be done, and how. Each command has a function, which says what options it takes.
     pub fn request(self) -> Result<(Request, Manner)> {
         // clap sees to it that there are not two.
-        let commands: [(bool, Make); 12] = [
+        let commands: [(bool, Make); 16] = [
             (self.all.is_some(), Cli::all),
             (self.rollback, Cli::rollback),
             (self.pin.is_some(), Cli::pin),
@@ -255,6 +226,10 @@ impl Cli {
             (self.resume, |cli| cli.steer("--resume", Steer::Resume)),
             (self.promote, |cli| cli.steer("--promote", Steer::Promote)),
             (self.abort, |cli| cli.steer("--abort", Steer::Abort)),
+            (self.retry, |cli| cli.steer("--retry", Steer::Retry)),
+            (self.mark.is_some(), Cli::mark),
+            (self.adopt, Cli::adopt),
+            (self.rebuild, Cli::rebuild),
         ];
         let asked_for = commands.into_iter().find(|(is_asked_for, _)| *is_asked_for);
         let make = asked_for.map_or(Cli::tick as Make, |(_, make)| make);
@@ -290,13 +265,41 @@ impl Cli {
     }
 
     fn announce_again(&self, aim: Aim) -> Result<Request> {
-        let (model, why) = (self.model()?, self.why()?);
-        Ok(Request::Rollback(Rollback { model, aim, why, is_forced: self.force }))
+        let (model, reason) = (self.model()?, self.reason()?);
+        Ok(Request::Rollback(model, tick::Request { aim, is_forced: self.force, reason }))
     }
 
     fn unpin(&self) -> Result<Request> {
-        self.takes("--unpin", &["--wait"])?;
-        self.model().map(Request::Unpin)
+        self.takes("--unpin", &["--why", "--wait"])?;
+        Ok(Request::Unpin(self.model()?, self.reason()?))
+    }
+
+    fn mark(&self) -> Result<Request> {
+        self.takes("--mark", &["--why", "--wait"])?;
+        let Some([model, version, worth]) = self.mark.as_deref() else {
+            return Err(Error::usage("MODEL, VERSION and good or bad are needed; see dispatch --help"));
+        };
+        let worth = match worth.as_bytes() {
+            b"good" => Worth::Good,
+            b"bad" => Worth::Bad,
+            other => {
+                let other = shown(other);
+                return Err(Error::usage(format!("{other} is no mark; write good or bad")));
+            }
+        };
+        let (model, version) =
+            (ModelName::parse(model.as_bytes())?, Version::of_directory(version.as_bytes())?);
+        Ok(Request::Mark(model, version, worth, self.reason()?))
+    }
+
+    fn adopt(&self) -> Result<Request> {
+        self.takes("--adopt", &["--why", "--wait"])?;
+        Ok(Request::Adopt(self.model()?, self.reason()?))
+    }
+
+    fn rebuild(&self) -> Result<Request> {
+        self.takes("--rebuild", &["--wait"])?;
+        self.model().map(Request::Rebuild)
     }
 
     fn prune(&self) -> Result<Request> {
@@ -337,7 +340,7 @@ impl Cli {
 
     fn steer(&self, command: &str, verb: Steer) -> Result<Request> {
         self.takes(command, &["--why", "--wait"])?;
-        Ok(Request::Steer(self.model()?, verb, self.why()?.as_str().to_owned()))
+        Ok(Request::Steer(self.model()?, verb, self.reason()?))
     }
 
     /// Fails (exit 2) at the first option that a command does not take: one without effect would be taken for done. That --jobs
@@ -373,8 +376,9 @@ impl Cli {
         if self.json { Shape::Json } else { Shape::Table }
     }
 
-    fn why(&self) -> Result<Reason> {
-        Reason::parse(self.why.as_ref().map_or(b"", |why| why.as_bytes()))
+    fn reason(&self) -> Result<String> {
+        let reason = Reason::parse(self.why.as_ref().map_or(b"", |why| why.as_bytes()))?;
+        Ok(reason.as_str().to_owned())
     }
 
     fn model_if_any(&self) -> Result<Option<ModelName>> {
@@ -491,14 +495,17 @@ mod tests {
             (&["--pin", "20180413192258", "m", "--force", "--why=w"], Aim::Pin(version.clone()), true),
         ] {
             let model = ModelName::parse(b"m").unwrap();
-            let why = Reason::parse(b"w").unwrap();
-            let expected = Request::Rollback(Rollback { model, aim, why, is_forced });
+            let reason = "w".to_owned();
+            let expected = Request::Rollback(model, tick::Request { aim, is_forced, reason });
             assert_eq!(request(arguments), Some(expected), "{arguments:?}");
         }
         assert_eq!(request(&["--prune"]), Some(Request::Prune(None, Extent::Done)));
         let prune = Request::Prune(ModelName::parse(b"m").ok(), Extent::Said);
         assert_eq!(request(&["--prune", "m", "--dry-run", "--keep=2"]), Some(prune));
-        assert_eq!(request(&["--unpin", "m"]), Some(Request::Unpin(ModelName::parse(b"m").unwrap())));
+        assert_eq!(
+            request(&["--unpin", "m"]),
+            Some(Request::Unpin(ModelName::parse(b"m").unwrap(), String::new()))
+        );
         assert!(parsed(&["--force", "m", "/w", "m.so"]).is_some_and(|(_, manner)| manner.is_forced));
     }
 

@@ -9,8 +9,9 @@ use std::thread::Scope;
 use crate::error::{Error, Exit};
 use crate::formats::dispatchserver_sh::LogLine;
 use crate::machine::clock;
+use crate::rollout::tick::Target;
 use crate::time::LocalTime;
-use crate::tools::dispatch::cli::{Manner, Target};
+use crate::tools::dispatch::cli::Manner;
 use crate::tools::dispatch::models::Models;
 
 /// A line that the registry writes to a log.

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::formats::announcement;
 use crate::layout::{self, Monitor};
 use crate::machine::directory::Directory;
+use crate::machine::files;
 use crate::names::ModelName;
-use crate::tools::dispatch::journal::Phase;
+use crate::rollout::state::{Phase, State};
 use crate::tools::dispatch::not_registered;
-use crate::tools::dispatch::observe::Site;
+use crate::tools::shared::places::Places;
 
 /// The two trees that hold the models.
 pub struct Models<'a> {
@@ -30,21 +32,26 @@ impl<'a> Models<'a> {
         Ok(Models { monitor, uploads: open(monitor.uploads())?, services: open(monitor.services())? })
     }
 
-    /// Whether a model has nothing to be done. Fails where it is not registered.
+    /// Whether a model has nothing to be done. Fails where it is not registered, or what is known of it cannot be read.
     pub fn is_at_rest(&self, model: &ModelName) -> Result<bool> {
         if self.has_work(model)? {
             return Ok(false);
         }
-        match self.services.has_directory(model.as_str()) {
-            true => Ok(true),
-            false => Err(not_registered(&Site::new(self.monitor, model))),
+        let places = Places::new(self.monitor, model);
+        if !self.services.has_directory(model.as_str()) {
+            return Err(not_registered(&places));
+        }
+        match places.state()? {
+            // Nothing was ever published here by this toolkit.
+            None => Ok(true),
+            Some(state) => is_settled(&state, &places),
         }
     }
 
-    /// Whether there is anything to do: an upload that is announced, an upgrade in flight, one that was broken off, or a
-    /// deletion to be finished.
+    /// Whether there is anything to do by what is there: an upload that is announced, an upgrade in flight, members that are held, or
+    /// a deletion to be finished.
     fn has_work(&self, model: &ModelName) -> Result<bool> {
-        // One for all looks: a thousand models at rest are six thousand.
+        // One for all looks: a thousand models at rest are five thousand.
         let mut path = String::with_capacity(256);
         let mut is_there = |tree: &Directory, names: &[&str]| {
             path.clear();
@@ -55,15 +62,31 @@ impl<'a> Models<'a> {
             }
             tree.has(&path)
         };
-        let is_broken_off = || -> Result<bool> {
-            let journal = Site::new(self.monitor, model).journal()?;
-            Ok(journal.is_some_and(|journal| journal.phase != Phase::Announced))
-        };
         Ok(is_there(&self.services, &[layout::STATUS])?
             || is_there(&self.uploads, &[layout::SUCCESS])?
             || is_there(&self.uploads, &[layout::SUCCESS_BEING_REMOVED])?
-            // A look that finds nothing costs less than an attempt to open it.
-            || (is_there(&self.services, &[layout::JOURNAL])? && is_broken_off()?)
+            || is_there(&self.services, &[layout::ROLLOUT, layout::HELD])?
             || is_there(&self.services, &[layout::VERSIONS, layout::DISCARDED])?)
     }
+}
+
+/// Whether a model's rollout has come to its end, and nobody else has written to its files since.
+fn is_settled(state: &State, places: &Places) -> Result<bool> {
+    let is_over = state
+        .announced
+        .as_ref()
+        .is_none_or(|announced| !announced.phase.is_in_flight() && announced.phase != Phase::Trailing);
+    if !state.settled || !state.untold.is_empty() || state.publishing.is_some() || !is_over {
+        return Ok(false);
+    }
+    // Their holds have ended, and the announcement does not say so yet.
+    if !state.held.is_empty() {
+        return Ok(false);
+    }
+    let Some(announced) = &state.announced else { return Ok(true) };
+    if places.confs()? != announced.offer.service_conf {
+        return Ok(false);
+    }
+    let announcement = files::read_without_following(&places.service.announcement(), announcement::LIMIT)?;
+    Ok(announcement == Some(state.announcement().render()))
 }

@@ -9,13 +9,14 @@ use crate::error::Result;
 use crate::tools::WaitOption;
 use crate::tools::service_polling::spread::Spread;
 
-/// Fetches service.conf from the monitor; on a change fetches the version that it names, installs both and restarts the
-/// service. Replaces service_polling.sh; its settings are in WATCH_ROOT/env.sh.
+/// Fetches service.conf from the monitor; on a change fetches the version that it names, installs
+/// both and restarts the service. Replaces service_polling.sh; its settings are in
+/// WATCH_ROOT/env.sh.
 #[derive(Debug, Parser)]
 #[command(name = "service_polling", version)]
 pub struct Cli {
-    /// Poll at an instant of this member's own within the first SECONDS (0 to 59) of the minute, not at second 0
-    /// [default: spread in env.sh, otherwise 0]
+    /// Poll at an instant of this member's own within the first SECONDS (0 to 59) of the minute,
+    /// not at second 0 [default: spread in env.sh, otherwise 0]
     #[arg(long, value_name = "SECONDS")]
     spread: Option<OsString>,
     /// How long to wait for the lock.

@@ -1,94 +1,39 @@
 //! What a poll does, as a pure function of what was observed.
 
-use std::path::PathBuf;
-
+use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::formats::announcement::Bytes;
 use crate::formats::member_state::Word;
 use crate::formats::service_conf;
-use crate::names::shown;
+use crate::names::{ModelName, shown};
 use crate::retention::{Keep, expendable};
+use crate::rollout::follow::Step;
+use crate::tools::service_polling::state::{Change, Pending, State, Todo};
 use crate::version::Version;
 
-/// What an earlier poll left to be done after it installed a service.conf.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pending {
-    /// The service was not restarted yet, or could not be started.
-    Restart,
-    /// It was started and has not answered yet. It is not started once more: it may be loading its model.
-    Await,
-    /// The monitor was not told yet.
-    Report,
-    /// The service did not come up; the service.conf before is to be put back.
-    RollBack,
-    /// It is back, the service was started with it and has not answered yet.
-    AwaitRollBack,
-}
-
-/// `<workspace>/bin/etc/.service_polling`: what is pending, for which version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Journal {
-    /// What remains to be done.
-    pub pending: Pending,
-    /// The version that was installed.
-    pub version: Version,
-}
-
-/// The journal's word for each state.
-const WORDS: [(Pending, &str); 5] = [
-    (Pending::Restart, "restart"),
-    (Pending::Await, "await"),
-    (Pending::Report, "report"),
-    (Pending::RollBack, "rollback"),
-    (Pending::AwaitRollBack, "await-rollback"),
-];
-
-impl Journal {
-    /// Reads a journal; `None` where it is not one.
-    pub fn parse(bytes: &[u8]) -> Option<Journal> {
-        let text = std::str::from_utf8(bytes).ok()?;
-        let (word, version) = text.trim_end().split_once(' ')?;
-        let (pending, _) = WORDS.into_iter().find(|(_, known)| *known == word)?;
-        Some(Journal { pending, version: Version::of_directory(version.as_bytes()).ok()? })
-    }
-
-    /// The journal's one line.
-    pub fn render(&self) -> String {
-        let word = WORDS.iter().find(|(pending, _)| *pending == self.pending).map_or("", |(_, word)| word);
-        format!("{word} {}\n", self.version)
-    }
+/// What is to be installed, unless it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The service.conf; it names the version.
+    pub conf: Vec<u8>,
+    /// Which attempt of the announcement this is; `None` where service.conf is followed, as a
+    /// script does.
+    pub attempt: Option<u32>,
+    /// The digest of the version's manifest; `None` where the announcement names none.
+    pub manifest: Option<Digest>,
 }
 
 /// What a poll looks at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Observed {
-    /// The monitor's service.conf.
-    pub fetched: Vec<u8>,
-    /// The installed one.
+    /// The model.
+    pub model: ModelName,
+    /// What is to be installed; `None` where nothing is for this member now.
+    pub wanted: Option<Wanted>,
+    /// The installed service.conf.
     pub installed: Option<Vec<u8>>,
-    /// The one that was installed before.
-    pub previous: Option<Vec<u8>>,
-    /// One with which the service did not come up here.
-    pub failed: Option<Vec<u8>>,
-    /// What an earlier poll left to be done.
-    pub journal: Option<Journal>,
-    /// Whether the version that [`takes_up`] names is not for this member yet: its batch's turn has not come, or it is held.
-    pub is_held_back: bool,
-    /// What is known of the manifest of that version.
-    pub manifest: KnownManifest,
     /// The versions of this member, where old ones are to be deleted.
     pub retention: Option<Retention>,
-}
-
-/// What is known of the monitor's manifest of a version.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum KnownManifest {
-    /// Nothing; it is fetched when it is needed.
-    #[default]
-    NotAskedFor,
-    /// The monitor has none: a script published the version.
-    Missing,
-    /// It lies here.
-    Fetched(PathBuf),
 }
 
 /// The versions of a member.
@@ -103,28 +48,26 @@ pub struct Retention {
 /// One step. `apply` carries them out in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Fetch a version, whole, check it against its manifest, and put it in its place. The other versions may be here already,
-    /// and may hold much of it. Meanwhile the monitor is told that this member is updating.
+    /// Fetch a version, whole, check it against its manifest, and put it in its place. The other
+    /// versions may be here already, and may hold much of it. Where that may take long, the monitor
+    /// is told that this member is updating.
     FetchVersion {
         /// Which.
         version: Version,
         /// Where much of it may be.
         similar: Vec<Version>,
-        /// What it is checked against.
-        manifest: KnownManifest,
+        /// The digest of its manifest, where the announcement names it.
+        manifest: Option<Digest>,
     },
     /// Let the site's own program look at a version that is fetched.
     PreRestart(Version),
     /// Tell the site's own program that the service came up with a version.
     PostRestart(Version),
-    /// Tell the site's own program that the service did not come up with a version, and that the one before was put back.
+    /// Tell the site's own program that the service did not come up with a version, and that the
+    /// one before was put back.
     OnFailure(Version),
-    /// Write down what remains to be done.
-    Record(Journal),
-    /// Keep the service.conf that is about to be replaced.
-    KeepPrevious(Vec<u8>),
-    /// Keep the service.conf that is not to be tried again.
-    KeepFailed(Vec<u8>),
+    /// Remember how far this is.
+    Save(Change),
     /// Replace the installed service.conf.
     Install(Vec<u8>),
     /// Run `service_stop`.
@@ -137,10 +80,6 @@ pub enum Action {
     Tell(Word, Version),
     /// Tell the monitor which version this member has.
     Report(Version),
-    /// Nothing remains to be done; this service.conf is the one that works.
-    Done,
-    /// Nothing remains to be done but to push a version that works.
-    RolledBack,
     /// Delete versions that nobody needs any more.
     DeleteVersions(Vec<Version>),
     /// A line for the log.
@@ -152,161 +91,216 @@ pub enum Action {
 pub struct Plan {
     /// In order; a failure ends them.
     pub steps: Vec<Action>,
-    /// What is done when the service did not start or did not come up (defect 16); nothing, where there is nothing to go
-    /// back to: then the next poll tries again.
+    /// What is done when the service did not start or did not come up (defect 16); nothing, where
+    /// there is nothing to go back to: then the next poll tries again.
     pub roll_back: Vec<Action>,
     /// What is done when that has succeeded; a failure is only said.
     pub tidy: Vec<Action>,
     /// The announced version that all this is about; `None` where there is nothing to do.
     pub about: Option<Version>,
+    /// Which attempt it is.
+    pub attempt: u32,
 }
 
 impl Plan {
-    /// What the monitor is told when the step of this number fails, and nothing was put back. Nothing where the version serves
-    /// already: then only the report failed, or cleaning up.
+    /// What the monitor is told when the step of this number fails, and nothing was put back.
+    /// Nothing where the version serves already: then only the report failed, or cleaning up.
     pub fn word_of_failure(&self, step: usize) -> Option<Word> {
         let (done, left) = self.steps.split_at_checked(step)?;
-        let serves = |action: &Action| matches!(action, Action::Report(_) | Action::RolledBack);
+        let serves = |action: &Action| matches!(action, Action::Report(_) | Action::Save(Change::PutBack));
         if !left.iter().any(serves) {
             return None;
         }
         match (left.first()?, done.iter().any(|action| matches!(action, Action::Install(_)))) {
-            (Action::Report(_) | Action::RolledBack, _) => None,
+            (Action::Report(_) | Action::Save(Change::PutBack), _) => None,
             (_, false) if self.steps.iter().any(|action| matches!(action, Action::FetchVersion { .. })) => {
                 Some(Word::NotInstalled)
             }
             _ => Some(Word::NotRestarted),
         }
     }
-}
 
-/// A version that is announced and did not come up here: what the monitor has been told, unless that did not arrive.
-pub fn known_to_fail(observed: &Observed) -> Option<Version> {
-    let has_failed = !observed.is_held_back && observed.failed.as_deref() == Some(&*observed.fetched);
-    if has_failed { named_in(&observed.fetched).ok() } else { None }
-}
-
-/// The new version that the poll takes up where the monitor has this service.conf, unless the member has to wait.
-/// A service.conf that was edited for the installed version is none.
-pub fn takes_up(fetched: &[u8], installed: &Observed) -> Option<Version> {
-    let is_known =
-        [&installed.installed, &installed.failed].iter().any(|conf| conf.as_deref() == Some(fetched));
-    if is_known {
-        return None;
+    /// The version with which the service is about to come up, or to fail; `None` where an earlier
+    /// one is put back.
+    pub fn brings_up(&self) -> Option<&Version> {
+        self.steps.iter().find_map(|action| match action {
+            Action::Report(version) => Some(version),
+            Action::FetchVersion { .. }
+            | Action::PreRestart(_)
+            | Action::PostRestart(_)
+            | Action::OnFailure(_)
+            | Action::Save(_)
+            | Action::Install(_)
+            | Action::Stop
+            | Action::Start
+            | Action::AwaitService
+            | Action::Tell(..)
+            | Action::DeleteVersions(_)
+            | Action::Say(_) => None,
+        })
     }
-    let named = service_conf::value(fetched, "moduleversion");
-    let serves = installed.installed.as_deref().and_then(|conf| service_conf::value(conf, "moduleversion"));
-    named.filter(|named| serves != Some(named)).and_then(|named| Version::of_directory(named).ok())
 }
 
-/// The steps of a poll; none when the monitor's service.conf is the installed one, or not for this member yet, and nothing is
-/// pending.
+/// What a step of [`Memory::follow`](crate::rollout::follow::Memory::follow) makes this member
+/// install, where the monitor has this service.conf. Fails where an offer has none.
+pub fn wanted(step: &Step, service_conf: &[u8]) -> Result<Option<Wanted>> {
+    match step {
+        Step::Stay | Step::Wait(_) => Ok(None),
+        Step::AsScript => Ok(Some(Wanted { conf: service_conf.to_vec(), ..Wanted::default() })),
+        Step::Take { offer, attempt } => match offer.conf() {
+            Some(conf) => {
+                Ok(Some(Wanted { conf: conf.to_vec(), attempt: Some(*attempt), manifest: offer.manifest }))
+            }
+            None => Err(Error::failed(format!(
+                "the monitor's announcement has no config_1/service.conf for {}; see dispatch --status there",
+                offer.version
+            ))),
+        },
+    }
+}
+
+/// A version that is announced and did not come up here, and in which attempt: what was reported,
+/// unless that did not arrive.
+pub fn known_to_fail(observed: &Observed, state: &State) -> Option<(Version, u32)> {
+    let wanted = observed.wanted.as_ref().filter(|wanted| has_failed(wanted, state))?;
+    Some((named_in(&wanted.conf).ok()?, state.failed.as_ref()?.attempt))
+}
+
+/// Whether the service did not come up here with what is wanted, and nobody asked for another
+/// attempt since.
+fn has_failed(wanted: &Wanted, state: &State) -> bool {
+    state.failed.as_ref().is_some_and(|failed| {
+        failed.conf.0 == wanted.conf && wanted.attempt.is_none_or(|attempt| attempt == failed.attempt)
+    })
+}
+
+/// The steps of a poll; none when what is wanted is installed, or nothing is for this member now,
+/// and nothing is pending.
 ///
-/// Fails when the fetched service.conf names no version that could be fetched, or one that did not come up here.
-pub fn decide(observed: &Observed) -> Result<Plan> {
-    if !observed.is_held_back {
-        return decide_about(&observed.fetched, observed);
+/// Fails when the wanted service.conf names no version that could be fetched, or one that did not
+/// come up here.
+pub fn decide(observed: &Observed, state: &State) -> Result<Plan> {
+    match observed.wanted.as_ref().cloned().or_else(|| pending_one(observed, state)) {
+        Some(wanted) => decide_about(&wanted, observed, state),
+        None => Ok(Plan::default()),
     }
-    // What is announced is not for this member yet: only what an earlier poll left to be done counts.
-    pending_one(observed).map_or_else(|| Ok(Plan::default()), |conf| decide_about(conf, observed))
 }
 
-fn decide_about(fetched: &[u8], observed: &Observed) -> Result<Plan> {
-    let is_installed = observed.installed.as_deref() == Some(fetched);
-    let has_failed = observed.failed.as_deref() == Some(fetched);
-    if let (Some(journal), Some(previous)) = (&observed.journal, &observed.previous)
+fn decide_about(wanted: &Wanted, observed: &Observed, state: &State) -> Result<Plan> {
+    let conf = &wanted.conf;
+    let previous = state.previous.as_ref().map(|Bytes(bytes)| bytes.as_slice());
+    let is_installed = observed.installed.as_ref() == Some(conf);
+    let has_failed = has_failed(wanted, state);
+    if let (Some(pending), Some(previous)) = (&state.pending, previous)
         && (is_installed || has_failed)
-        && matches!(journal.pending, Pending::RollBack | Pending::AwaitRollBack)
+        && let Todo::Rollback | Todo::AwaitRollback = pending.todo
     {
-        let mut steps = match journal.pending {
-            Pending::AwaitRollBack => came_back(previous, &journal.version),
-            _ => put_back(previous, &journal.version),
+        let mut steps = match pending.todo {
+            Todo::AwaitRollback => came_back(previous, &pending.version),
+            Todo::Restart | Todo::Await | Todo::Report | Todo::Rollback => put_back(previous, pending),
         };
-        let about = journal.version.clone();
+        let about = pending.version.clone();
         steps.push(Action::Tell(Word::RolledBack, about.clone()));
-        return Ok(Plan { steps, about: Some(about), ..Plan::default() });
+        return Ok(Plan { steps, about: Some(about), attempt: pending.attempt, ..Plan::default() });
     }
     if is_installed {
-        // Of a poll that died before it installed another service.conf, only what it left to be done counts.
-        let Some(Journal { pending, .. }) = observed.journal else { return Ok(Plan::default()) };
-        let version = named_in(fetched)?;
-        let other = observed.previous.as_deref().filter(|previous| *previous != fetched);
-        let (mut steps, previous) = match pending {
-            Pending::Restart | Pending::RollBack | Pending::AwaitRollBack => (restart(&version), other),
-            Pending::Await => (came_up(&version), None),
-            Pending::Report => (report(&version), None),
+        // Of a poll that died before it installed another service.conf, only what it left to be
+        // done counts.
+        let Some(pending) = &state.pending else { return Ok(Plan::default()) };
+        let version = named_in(conf)?;
+        let attempt = wanted.attempt.unwrap_or(pending.attempt);
+        let this = Pending { todo: pending.todo, version: version.clone(), attempt };
+        let other = previous.filter(|previous| previous != conf);
+        let (mut steps, back_to) = match pending.todo {
+            Todo::Restart | Todo::Rollback | Todo::AwaitRollback => (restart(conf, &this), other),
+            Todo::Await => (came_up(conf, &this), None),
+            Todo::Report => (report(conf, &this), None),
         };
         steps.push(Action::Say(format!("finished what an earlier poll began: {version}")));
-        steps.extend(prune(observed, fetched, observed.previous.as_deref()));
-        let (roll_back, tidy) = roll_back(observed, fetched, previous, &version);
-        return Ok(Plan { steps, roll_back, tidy, about: Some(version) });
+        steps.extend(prune(observed, state, conf, previous));
+        let (roll_back, tidy) = roll_back(observed, state, conf, back_to, &this);
+        return Ok(Plan { steps, roll_back, tidy, about: Some(version), attempt });
     }
-    let version = named_in(fetched)?;
+    let version = named_in(conf)?;
     let before = observed.installed.as_deref().map(version_of);
     if has_failed {
+        let model = &observed.model;
+        let again = match wanted.attempt {
+            Some(_) => format!(
+                "dispatch --resume {model} or dispatch --retry {model} on the monitor makes this member try it again"
+            ),
+            None => "remove bin/etc/.rollout/state.json to have this one tried again".to_owned(),
+        };
         return Err(Error::failed(format!(
-            "the service did not come up with {version} and serves {} again; push a version that works, or remove \
-             bin/etc/.service.conf.failed to have this one tried again",
+            "the service did not come up with {version} and serves {} again; push a version that works, or {again}",
             before.unwrap_or_default()
         )));
     }
+    // One with which the service did not come up is nothing to go back to.
+    let is_failed = |conf: &Vec<u8>| state.failed.as_ref().is_some_and(|failed| failed.conf.0 == *conf);
+    let works = observed.installed.as_ref().filter(|installed| !is_failed(installed));
+    let attempt = wanted.attempt.unwrap_or_default();
+    let this = Pending { todo: Todo::Restart, version: version.clone(), attempt };
     let mut steps = vec![
         Action::FetchVersion {
             version: version.clone(),
-            similar: similar(&version, observed),
-            manifest: match takes_up(fetched, observed) {
-                Some(asked_for) if asked_for == version => observed.manifest.clone(),
-                _ => KnownManifest::NotAskedFor,
-            },
+            similar: similar(&version, observed, state),
+            manifest: wanted.manifest,
         },
         Action::PreRestart(version.clone()),
+        Action::Save(Change::Installing {
+            pending: this.clone(),
+            previous: works.cloned(),
+            left: observed.installed.as_deref().and_then(names),
+        }),
+        Action::Install(conf.clone()),
     ];
-    // One with which the service did not come up is nothing to go back to.
-    let works = observed.installed.as_ref().filter(|installed| observed.failed.as_ref() != Some(*installed));
-    steps.extend(works.cloned().map(Action::KeepPrevious));
-    steps.push(Action::Record(Journal { pending: Pending::Restart, version: version.clone() }));
-    steps.push(Action::Install(fetched.to_vec()));
-    steps.extend(restart(&version));
+    steps.extend(restart(conf, &this));
     steps.push(Action::Say(match before {
         Some(before) if before == version.as_str() => format!("installed another service.conf for {version}"),
         Some(before) => format!("upgraded from {before} to {version}"),
         None => format!("installed {version}"),
     }));
-    let previous = works.or(observed.previous.as_ref()).map(Vec::as_slice);
-    steps.extend(prune(observed, fetched, previous));
-    let (roll_back, tidy) = roll_back(observed, fetched, previous, &version);
-    Ok(Plan { steps, roll_back, tidy, about: Some(version) })
+    let back_to = works.map(Vec::as_slice).or(previous);
+    steps.extend(prune(observed, state, conf, back_to));
+    let (roll_back, tidy) = roll_back(observed, state, conf, back_to, &this);
+    Ok(Plan { steps, roll_back, tidy, about: Some(version), attempt })
 }
 
-/// The versions that may be much like another: itself, which a script may have fetched in part, the installed one, and the one
-/// before.
-fn similar(version: &Version, observed: &Observed) -> Vec<Version> {
+/// The versions that may be much like another: itself, which a script may have fetched in part, the
+/// installed one, and the one before.
+fn similar(version: &Version, observed: &Observed, state: &State) -> Vec<Version> {
     let mut similar = vec![version.clone()];
-    for conf in [&observed.installed, &observed.previous].into_iter().flatten() {
-        let named = service_conf::value(conf, "moduleversion").and_then(|v| Version::of_directory(v).ok());
-        similar.extend(named.filter(|named| !similar.contains(named)));
+    let previous = state.previous.as_ref().map(|Bytes(bytes)| bytes);
+    for conf in [observed.installed.as_ref(), previous].into_iter().flatten() {
+        similar.extend(names(conf).filter(|named| !similar.contains(named)));
     }
     similar
 }
 
-/// What can be finished while the monitor does not answer: what an earlier poll left to be done with the service, as if the
-/// monitor still announced what that poll was about. `None` where there is nothing.
-pub fn without_monitor(installed: Observed) -> Option<Observed> {
-    if installed.journal.as_ref()?.pending == Pending::Report {
-        return None;
+/// Whether something can be finished while the monitor does not answer: what an earlier poll left
+/// to be done with the service.
+pub fn is_finished_without_monitor(state: &State) -> bool {
+    match state.pending.as_ref().map(|pending| pending.todo) {
+        None | Some(Todo::Report) => false,
+        Some(Todo::Restart | Todo::Await | Todo::Rollback | Todo::AwaitRollback) => true,
     }
-    let fetched = pending_one(&installed)?.clone();
-    Some(Observed { fetched, ..installed })
 }
 
-/// The service.conf that the monitor announced when an earlier poll left something to be done.
-fn pending_one(observed: &Observed) -> Option<&Vec<u8>> {
-    match observed.journal.as_ref()?.pending {
-        Pending::Restart | Pending::Await | Pending::Report => observed.installed.as_ref(),
-        Pending::RollBack | Pending::AwaitRollBack => {
-            observed.failed.as_ref().or(observed.installed.as_ref())
-        }
-    }
+/// What was wanted when an earlier poll left something to be done.
+fn pending_one(observed: &Observed, state: &State) -> Option<Wanted> {
+    let pending = state.pending.as_ref()?;
+    let failed = state.failed.as_ref().map(|failed| &failed.conf.0);
+    let conf = match pending.todo {
+        Todo::Restart | Todo::Await | Todo::Report => observed.installed.as_ref(),
+        Todo::Rollback | Todo::AwaitRollback => failed.or(observed.installed.as_ref()),
+    };
+    Some(Wanted { conf: conf?.clone(), attempt: Some(pending.attempt), manifest: None })
+}
+
+/// The version that a service.conf names, if it names one.
+pub fn names(service_conf: &[u8]) -> Option<Version> {
+    Version::of_directory(service_conf::value(service_conf, "moduleversion")?).ok()
 }
 
 /// The version that a service.conf of the monitor names.
@@ -325,79 +319,88 @@ fn version_of(service_conf: &[u8]) -> String {
     String::from_utf8_lossy(version).into_owned()
 }
 
+/// The same, a step further.
+fn next(this: &Pending, todo: Todo) -> Action {
+    Action::Save(Change::Next(Pending { todo, ..this.clone() }))
+}
+
 /// legacy: service_polling.sh, "install and restart: a cold start"
-fn restart(version: &Version) -> Vec<Action> {
-    let journal = Journal { pending: Pending::Await, version: version.clone() };
-    let mut steps = vec![Action::Stop, Action::Start, Action::Record(journal)];
-    steps.extend(came_up(version));
+fn restart(conf: &[u8], this: &Pending) -> Vec<Action> {
+    let mut steps = vec![Action::Stop, Action::Start, next(this, Todo::Await)];
+    steps.extend(came_up(conf, this));
     steps
 }
 
-fn came_up(version: &Version) -> Vec<Action> {
-    let journal = Journal { pending: Pending::Report, version: version.clone() };
-    let mut steps = vec![Action::AwaitService, Action::PostRestart(version.clone()), Action::Record(journal)];
-    steps.extend(report(version));
+fn came_up(conf: &[u8], this: &Pending) -> Vec<Action> {
+    let hook = Action::PostRestart(this.version.clone());
+    let mut steps = vec![Action::AwaitService, hook, next(this, Todo::Report)];
+    steps.extend(report(conf, this));
     steps
 }
 
-fn report(version: &Version) -> Vec<Action> {
-    vec![Action::Report(version.clone()), Action::Done]
+fn report(conf: &[u8], this: &Pending) -> Vec<Action> {
+    vec![Action::Report(this.version.clone()), Action::Save(Change::Works(conf.to_vec()))]
 }
 
-/// Back to the service.conf before, and what is tidied up then. The failed one is noted first, so that it is not tried again
-/// whenever this run dies.
+/// Back to the service.conf before, and what is tidied up then. The failed one is noted first, so
+/// that it is not tried again whenever this run dies.
 fn roll_back(
     observed: &Observed,
+    state: &State,
     failed: &[u8],
     previous: Option<&[u8]>,
-    version: &Version,
+    this: &Pending,
 ) -> (Vec<Action>, Vec<Action>) {
     let Some(previous) = previous else { return (Vec::new(), Vec::new()) };
-    let mut steps = vec![
-        Action::KeepFailed(failed.to_vec()),
-        Action::Record(Journal { pending: Pending::RollBack, version: version.clone() }),
-    ];
-    steps.extend(put_back(previous, version));
-    (steps, forget_failed(observed, failed, previous).into_iter().collect())
+    let mut steps = vec![Action::Save(Change::Failed {
+        pending: Pending { todo: Todo::Rollback, ..this.clone() },
+        conf: failed.to_vec(),
+        back: names(previous),
+    })];
+    steps.extend(put_back(previous, this));
+    (steps, forget_failed(observed, state, failed, previous).into_iter().collect())
 }
 
-/// Where old versions are deleted, only the last one stays of those that did not come up here: nothing else remembers of the
-/// others that they did not, and a few bad releases would push the good ones out.
-fn forget_failed(observed: &Observed, failed: &[u8], previous: &[u8]) -> Option<Action> {
-    let named = |conf: &[u8]| Version::of_directory(service_conf::value(conf, "moduleversion")?).ok();
-    let earlier = named(observed.failed.as_deref()?)?;
-    let is_needed = [failed, previous].into_iter().any(|conf| named(conf).as_ref() == Some(&earlier));
+/// Where old versions are deleted, only the last one stays of those that did not come up here:
+/// nothing else remembers of the others that they did not, and a few bad releases would push the
+/// good ones out.
+fn forget_failed(observed: &Observed, state: &State, failed: &[u8], previous: &[u8]) -> Option<Action> {
+    let earlier = names(&state.failed.as_ref()?.conf.0)?;
+    let is_needed = [failed, previous].into_iter().any(|conf| names(conf).as_ref() == Some(&earlier));
     let is_there = observed.retention.as_ref()?.present.contains(&earlier);
     (is_there && !is_needed).then(|| Action::DeleteVersions(vec![earlier]))
 }
 
-/// The old versions that go when a service.conf is installed and works (defect 10): never those that it, the one before it, or
-/// one that did not come up here names.
-fn prune(observed: &Observed, installed: &[u8], previous: Option<&[u8]>) -> Vec<Action> {
+/// The old versions that go when a service.conf is installed and works (defect 10): never those
+/// that it, the one before it, or one that did not come up here names.
+fn prune(observed: &Observed, state: &State, installed: &[u8], previous: Option<&[u8]>) -> Vec<Action> {
     let Some(Retention { keep, present }) = &observed.retention else { return Vec::new() };
-    let named = [Some(installed), previous, observed.failed.as_deref()];
-    let named = named.into_iter().flatten().filter_map(|conf| service_conf::value(conf, "moduleversion"));
-    let protected: Vec<Version> = named.filter_map(|value| Version::of_directory(value).ok()).collect();
+    let failed = state.failed.as_ref().map(|failed| failed.conf.0.as_slice());
+    let protected: Vec<Version> =
+        [Some(installed), previous, failed].into_iter().flatten().filter_map(names).collect();
     let versions = expendable(present.clone(), &protected, &[], *keep);
     if versions.is_empty() { Vec::new() } else { vec![Action::DeleteVersions(versions)] }
 }
 
-fn put_back(previous: &[u8], version: &Version) -> Vec<Action> {
-    let journal = Journal { pending: Pending::AwaitRollBack, version: version.clone() };
-    let mut steps =
-        vec![Action::Install(previous.to_vec()), Action::Stop, Action::Start, Action::Record(journal)];
-    steps.extend(came_back(previous, version));
+fn put_back(previous: &[u8], this: &Pending) -> Vec<Action> {
+    let install = Action::Install(previous.to_vec());
+    let mut steps = vec![install, Action::Stop, Action::Start, next(this, Todo::AwaitRollback)];
+    steps.extend(came_back(previous, &this.version));
     steps
 }
 
 fn came_back(previous: &[u8], failed: &Version) -> Vec<Action> {
     let line = format!("put {} back", version_of(previous));
-    vec![Action::AwaitService, Action::OnFailure(failed.clone()), Action::RolledBack, Action::Say(line)]
+    let back = Action::Save(Change::PutBack);
+    vec![Action::AwaitService, Action::OnFailure(failed.clone()), back, Action::Say(line)]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::announcement::{FIRST_INSTANCE, Offer};
+    use crate::rollout::follow::Reason;
+    use crate::tools::service_polling::state::Failed;
 
     fn conf(version: &str) -> Vec<u8> {
         format!("[module]\nmoduleversion={version}\n").into_bytes()
@@ -406,13 +409,49 @@ mod tests {
     const OLD: &str = "20180101000000";
     const NEW: &str = "20180413192258";
 
-    fn observed(fetched: &str, installed: Option<&str>, journal: Option<&str>) -> Observed {
-        let journal = journal.and_then(|text| Journal::parse(text.as_bytes()));
-        Observed { fetched: conf(fetched), installed: installed.map(conf), journal, ..Observed::default() }
+    fn version(text: &str) -> Version {
+        Version::parse(text.as_bytes()).unwrap()
+    }
+
+    /// `TODO VERSION`
+    fn pending(text: &str) -> Pending {
+        let (todo, about) = text.split_once(' ').unwrap();
+        let todo = serde_json::from_value(todo.into()).unwrap();
+        Pending { todo, version: version(about), attempt: 0 }
+    }
+
+    fn failed(conf: Vec<u8>) -> Option<Failed> {
+        Some(Failed { conf: Bytes(conf), attempt: 0 })
+    }
+
+    /// What is observed, and what is remembered.
+    struct Case {
+        observed: Observed,
+        state: State,
+    }
+
+    impl Case {
+        fn plan(&self) -> Result<Plan> {
+            decide(&self.observed, &self.state)
+        }
+
+        fn wants(&mut self, conf: Vec<u8>) {
+            self.observed.wanted = Some(Wanted { conf, attempt: Some(0), manifest: None });
+        }
+    }
+
+    fn case(fetched: &str, installed: Option<&str>, journal: Option<&str>) -> Case {
+        let observed = Observed {
+            model: ModelName::parse(b"m").unwrap(),
+            wanted: Some(Wanted { conf: conf(fetched), attempt: Some(0), manifest: None }),
+            installed: installed.map(conf),
+            retention: None,
+        };
+        Case { observed, state: State { pending: journal.map(pending), ..State::default() } }
     }
 
     fn decided(fetched: &str, installed: Option<&str>, journal: Option<&str>) -> Plan {
-        decide(&observed(fetched, installed, journal)).unwrap()
+        case(fetched, installed, journal).plan().unwrap()
     }
 
     #[test]
@@ -422,21 +461,24 @@ mod tests {
 
     #[test]
     fn a_poll_that_died_before_the_restart_is_finished_by_the_next() {
-        let plan = decided(NEW, Some(NEW), Some("restart 20180413192258\n"));
+        let plan = decided(NEW, Some(NEW), Some("restart 20180413192258"));
         assert_eq!(plan.steps[..2], [Action::Stop, Action::Start]);
-        assert!(plan.steps.contains(&Action::Done));
+        assert!(plan.steps.contains(&Action::Save(Change::Works(conf(NEW)))));
     }
 
     #[test]
     fn a_version_that_was_not_installed_is_not_reported() {
-        let steps = decided(OLD, Some(OLD), Some("restart 20180413192258\n")).steps;
+        let steps = decided(OLD, Some(OLD), Some("restart 20180413192258")).steps;
         assert!(steps.contains(&Action::Report(Version::parse(OLD.as_bytes()).unwrap())), "{steps:?}");
     }
 
     #[test]
     fn a_report_that_did_not_arrive_is_sent_again_without_a_restart() {
-        let plan = decided(NEW, Some(NEW), Some("report 20180413192258\n"));
-        assert!(matches!(plan.steps[..], [Action::Report(_), Action::Done, Action::Say(_)]));
+        let plan = decided(NEW, Some(NEW), Some("report 20180413192258"));
+        assert!(matches!(
+            plan.steps[..],
+            [Action::Report(_), Action::Save(Change::Works(_)), Action::Say(_)]
+        ));
     }
 
     #[test]
@@ -444,7 +486,7 @@ mod tests {
         let steps = decided(NEW, Some(OLD), None).steps;
         let place = |wanted: fn(&Action) -> bool| steps.iter().position(wanted).unwrap();
         let fetch = place(|a| matches!(a, Action::FetchVersion { .. }));
-        let keep = place(|a| matches!(a, Action::KeepPrevious(_)));
+        let keep = place(|a| matches!(a, Action::Save(Change::Installing { previous: Some(_), .. })));
         let install = place(|a| matches!(a, Action::Install(_)));
         let start = place(|a| matches!(a, Action::Start));
         let report = place(|a| matches!(a, Action::Report(_)));
@@ -462,8 +504,8 @@ mod tests {
         assert_eq!(told(&taken_up, |a| matches!(a, Action::Install(_))), Some(NotInstalled));
         assert_eq!(told(&taken_up, |a| matches!(a, Action::Start)), Some(NotRestarted));
         assert_eq!(told(&taken_up, |a| matches!(a, Action::Report(_))), None, "it serves");
-        assert_eq!(told(&taken_up, |a| matches!(a, Action::Done)), None, "it serves");
-        let resumed = decided(NEW, Some(NEW), Some("await 20180413192258\n"));
+        assert_eq!(told(&taken_up, |a| matches!(a, Action::Save(Change::Works(_)))), None, "it serves");
+        let resumed = decided(NEW, Some(NEW), Some("await 20180413192258"));
         assert_eq!(told(&resumed, |a| matches!(a, Action::AwaitService)), Some(NotRestarted));
         assert!(!resumed.steps.iter().any(|a| matches!(a, Action::Tell(..))), "that was told");
         assert_eq!(decided(NEW, Some(NEW), None).word_of_failure(0), None);
@@ -471,26 +513,30 @@ mod tests {
 
     #[test]
     fn a_rollback_that_a_later_poll_finishes_is_told_about_the_version_that_failed() {
-        let failed = Version::parse(NEW.as_bytes()).unwrap();
+        let new = version(NEW);
         for pending in ["rollback", "await-rollback"] {
-            let mut observed = observed(NEW, Some(OLD), Some(&format!("{pending} {NEW}\n")));
-            observed.previous = Some(conf(OLD));
-            observed.failed = Some(conf(NEW));
-            let plan = decide(&observed).unwrap();
-            assert_eq!(plan.steps.last(), Some(&Action::Tell(Word::RolledBack, failed.clone())));
+            let mut case = case(NEW, Some(OLD), Some(&format!("{pending} {NEW}")));
+            case.state.previous = Some(Bytes(conf(OLD)));
+            case.state.failed = failed(conf(NEW));
+            let plan = case.plan().unwrap();
+            assert_eq!(plan.steps.last(), Some(&Action::Tell(Word::RolledBack, new.clone())));
             assert_eq!(
                 (plan.about.as_ref(), plan.word_of_failure(0)),
-                (Some(&failed), Some(Word::NotRestarted))
+                (Some(&new), Some(Word::NotRestarted))
             );
-            assert_eq!(known_to_fail(&observed), Some(failed.clone()));
+            assert_eq!(plan.brings_up(), None);
+            assert_eq!(known_to_fail(&case.observed, &case.state), Some((new.clone(), 0)));
         }
-        assert_eq!(known_to_fail(&observed(NEW, Some(OLD), None)), None);
+        let unknown = case(NEW, Some(OLD), None);
+        assert_eq!(known_to_fail(&unknown.observed, &unknown.state), None);
     }
 
     #[test]
     fn a_service_that_does_not_come_up_gets_the_service_conf_before() {
         let roll_back = decided(NEW, Some(OLD), None).roll_back;
-        assert_eq!(roll_back[0], Action::KeepFailed(conf(NEW)));
+        let pending = pending(&format!("rollback {NEW}"));
+        let noted = Change::Failed { pending, conf: conf(NEW), back: Some(version(OLD)) };
+        assert_eq!(roll_back[0], Action::Save(noted));
         assert!(roll_back.contains(&Action::Install(conf(OLD))));
         assert!(!roll_back.iter().any(|action| matches!(action, Action::Report(_))), "it is not confirmed");
         assert_eq!(decided(NEW, None, None).roll_back, [], "a first version has none before it");
@@ -498,22 +544,20 @@ mod tests {
 
     #[test]
     fn a_rollback_that_died_is_finished_by_the_next_poll() {
-        let mut observed = observed(NEW, Some(NEW), Some("rollback 20180413192258\n"));
-        observed.previous = Some(conf(OLD));
-        let plan = decide(&observed).unwrap();
+        let mut case = case(NEW, Some(NEW), Some("rollback 20180413192258"));
+        case.state.previous = Some(Bytes(conf(OLD)));
+        let plan = case.plan().unwrap();
         assert_eq!(plan.steps[0], Action::Install(conf(OLD)));
         assert_eq!(plan.roll_back, []);
     }
 
     #[test]
     fn a_service_that_loads_slowly_is_started_once() {
-        for (journal, installed) in
-            [("await 20180413192258\n", NEW), ("await-rollback 20180413192258\n", OLD)]
-        {
-            let mut observed = observed(NEW, Some(installed), Some(journal));
-            observed.previous = Some(conf(OLD));
-            observed.failed = (installed == OLD).then(|| conf(NEW));
-            let steps = decide(&observed).unwrap().steps;
+        for (journal, installed) in [("await 20180413192258", NEW), ("await-rollback 20180413192258", OLD)] {
+            let mut case = case(NEW, Some(installed), Some(journal));
+            case.state.previous = Some(Bytes(conf(OLD)));
+            case.state.failed = (installed == OLD).then(|| conf(NEW)).and_then(failed);
+            let steps = case.plan().unwrap().steps;
             assert_eq!(steps[0], Action::AwaitService, "{journal}");
             assert!(!steps.contains(&Action::Start));
         }
@@ -521,22 +565,23 @@ mod tests {
 
     #[test]
     fn a_later_version_ends_a_rollback_that_does_not_come_up() {
-        let mut observed = observed("20180501000000", Some(NEW), Some("rollback 20180413192258\n"));
-        observed.previous = Some(conf(OLD));
-        observed.failed = Some(conf(NEW));
-        let plan = decide(&observed).unwrap();
+        let mut case = case("20180501000000", Some(NEW), Some("rollback 20180413192258"));
+        case.state.previous = Some(Bytes(conf(OLD)));
+        case.state.failed = failed(conf(NEW));
+        let plan = case.plan().unwrap();
         assert!(matches!(plan.steps[0], Action::FetchVersion { .. }));
-        assert!(!plan.steps.iter().any(|action| matches!(action, Action::KeepPrevious(_))));
+        let keeps = |a: &Action| matches!(a, Action::Save(Change::Installing { previous: Some(_), .. }));
+        assert!(!plan.steps.iter().any(keeps));
         assert!(plan.roll_back.contains(&Action::Install(conf(OLD))));
     }
 
     #[test]
     fn what_did_not_come_up_is_not_tried_again_until_it_changes() {
-        let mut observed = observed(NEW, Some(OLD), None);
-        observed.failed = Some(conf(NEW));
-        assert!(decide(&observed).unwrap_err().to_string().contains("serves 20180101000000 again"));
-        observed.fetched = conf("20180501000000");
-        assert!(!decide(&observed).unwrap().steps.is_empty());
+        let mut case = case(NEW, Some(OLD), None);
+        case.state.failed = failed(conf(NEW));
+        assert!(case.plan().unwrap_err().to_string().contains("serves 20180101000000 again"));
+        case.wants(conf("20180501000000"));
+        assert!(!case.plan().unwrap().steps.is_empty());
     }
 
     #[test]
@@ -548,30 +593,31 @@ mod tests {
         let retention = || Some(Retention { keep: Keep::parse(b"1").unwrap(), present: versions(&names) });
         let expected = Action::DeleteVersions(versions(&["20170101", "20170103", "20170104"]));
 
-        let mut upgrade = observed(NEW, Some(OLD), None);
-        upgrade.failed = Some(conf("20170102"));
-        upgrade.retention = retention();
-        let plan = decide(&upgrade).unwrap();
+        let mut upgrade = case(NEW, Some(OLD), None);
+        upgrade.state.failed = failed(conf("20170102"));
+        upgrade.observed.retention = retention();
+        let plan = upgrade.plan().unwrap();
         assert_eq!(plan.steps.last(), Some(&expected));
         assert!(!plan.roll_back.iter().any(|action| matches!(action, Action::DeleteVersions(_))));
 
         for journal in ["restart", "await", "report"] {
-            let mut resumed = observed(NEW, Some(NEW), Some(&format!("{journal} {NEW}\n")));
-            resumed.previous = Some(conf(OLD));
-            resumed.failed = Some(conf("20170102"));
-            resumed.retention = retention();
-            assert_eq!(decide(&resumed).unwrap().steps.last(), Some(&expected), "{journal}");
+            let mut resumed = case(NEW, Some(NEW), Some(&format!("{journal} {NEW}")));
+            resumed.state.previous = Some(Bytes(conf(OLD)));
+            resumed.state.failed = failed(conf("20170102"));
+            resumed.observed.retention = retention();
+            assert_eq!(resumed.plan().unwrap().steps.last(), Some(&expected), "{journal}");
         }
-        // A rollback that did not come up, ended by a later version: the one before is still what can be gone back to.
-        let mut later = observed("20180501000000", Some(NEW), Some(&format!("rollback {NEW}\n")));
-        later.previous = Some(conf("20170102"));
-        later.failed = Some(conf(NEW));
-        later.retention = retention();
+        // A rollback that did not come up, ended by a later version: the one before is still what
+        // can be gone back to.
+        let mut later = case("20180501000000", Some(NEW), Some(&format!("rollback {NEW}")));
+        later.state.previous = Some(Bytes(conf("20170102")));
+        later.state.failed = failed(conf(NEW));
+        later.observed.retention = retention();
         let left = Action::DeleteVersions(versions(&["20170101", "20170103", "20170104", "20170105"]));
-        assert_eq!(decide(&later).unwrap().steps.last(), Some(&left));
-        let mut idle = observed(NEW, Some(NEW), None);
-        idle.retention = retention();
-        assert_eq!(decide(&idle).unwrap(), Plan::default());
+        assert_eq!(later.plan().unwrap().steps.last(), Some(&left));
+        let mut idle = case(NEW, Some(NEW), None);
+        idle.observed.retention = retention();
+        assert_eq!(idle.plan().unwrap(), Plan::default());
     }
 
     #[test]
@@ -580,78 +626,132 @@ mod tests {
         let versions = |names: &[&str]| -> Vec<Version> {
             names.iter().map(|name| Version::parse(name.as_bytes()).unwrap()).collect()
         };
-        let mut upgrade = observed(NEW, Some(OLD), None);
-        upgrade.failed = Some(conf(earlier));
-        assert_eq!(decide(&upgrade).unwrap().tidy, [], "nothing is deleted unless that is asked for");
+        let mut upgrade = case(NEW, Some(OLD), None);
+        upgrade.state.failed = failed(conf(earlier));
+        assert_eq!(upgrade.plan().unwrap().tidy, [], "nothing is deleted unless that is asked for");
         let present = versions(&[OLD, earlier]);
-        upgrade.retention = Some(Retention { keep: Keep::parse(b"9").unwrap(), present });
+        upgrade.observed.retention = Some(Retention { keep: Keep::parse(b"9").unwrap(), present });
         let expected = [Action::DeleteVersions(versions(&[earlier]))];
-        assert_eq!(decide(&upgrade).unwrap().tidy, expected);
-        let mut resumed = observed(NEW, Some(NEW), Some(&format!("await {NEW}\n")));
-        resumed.previous = Some(conf(OLD));
-        resumed.failed = upgrade.failed.clone();
-        resumed.retention = upgrade.retention.take();
-        assert_eq!(decide(&resumed).unwrap().tidy, [], "an answer that is late ends nothing");
-        resumed.journal = Journal::parse(format!("restart {NEW}\n").as_bytes());
-        assert_eq!(decide(&resumed).unwrap().tidy, expected);
+        assert_eq!(upgrade.plan().unwrap().tidy, expected);
+        let mut resumed = case(NEW, Some(NEW), Some(&format!("await {NEW}")));
+        resumed.state.previous = Some(Bytes(conf(OLD)));
+        resumed.state.failed = upgrade.state.failed.clone();
+        resumed.observed.retention = upgrade.observed.retention.take();
+        assert_eq!(resumed.plan().unwrap().tidy, [], "an answer that is late ends nothing");
+        resumed.state.pending = Some(pending(&format!("restart {NEW}")));
+        assert_eq!(resumed.plan().unwrap().tidy, expected);
         // The same version with another service.conf, and one that is gone already.
-        for failed in [NEW, OLD, "20170101000000"] {
-            resumed.failed = Some([b"# remark\n".to_vec(), conf(failed)].concat());
-            assert_eq!(decide(&resumed).unwrap().tidy, [], "{failed}");
+        for named in [NEW, OLD, "20170101000000"] {
+            resumed.state.failed = failed([b"# remark\n".to_vec(), conf(named)].concat());
+            assert_eq!(resumed.plan().unwrap().tidy, [], "{named}");
         }
     }
 
     #[test]
     fn a_member_whose_turn_has_not_come_does_nothing_but_finish_what_is_pending() {
-        let mut waiting = observed(NEW, Some(OLD), None);
-        waiting.is_held_back = true;
-        assert_eq!(decide(&waiting).unwrap(), Plan::default());
-        waiting.journal = Journal::parse(format!("restart {OLD}\n").as_bytes());
-        waiting.previous = Some(conf("20170101000000"));
-        let plan = decide(&waiting).unwrap();
+        let mut waiting = case(NEW, Some(OLD), None);
+        waiting.observed.wanted = None;
+        assert_eq!(waiting.plan().unwrap(), Plan::default());
+        waiting.state.pending = Some(pending(&format!("restart {OLD}")));
+        waiting.state.previous = Some(Bytes(conf("20170101000000")));
+        let plan = waiting.plan().unwrap();
         assert_eq!(plan.steps[..2], [Action::Stop, Action::Start]);
-        assert_eq!(plan.roll_back[0], Action::KeepFailed(conf(OLD)));
-        waiting.journal = Journal::parse(format!("report {OLD}\n").as_bytes());
-        assert_eq!(decide(&waiting).unwrap().steps[..2], report(&Version::parse(OLD.as_bytes()).unwrap()));
-        let mut rolling_back = observed("20180501000000", Some(NEW), Some(&format!("rollback {NEW}\n")));
-        rolling_back.is_held_back = true;
-        rolling_back.previous = Some(conf(OLD));
-        rolling_back.failed = Some(conf(NEW));
-        assert_eq!(decide(&rolling_back).unwrap().steps[0], Action::Install(conf(OLD)));
-        rolling_back.installed = Some(conf(OLD));
-        rolling_back.journal = Journal::parse(format!("await-rollback {NEW}\n").as_bytes());
-        assert_eq!(decide(&rolling_back).unwrap().steps[0], Action::AwaitService);
-        let mut empty = observed(NEW, None, None);
-        empty.is_held_back = true;
-        assert_eq!(decide(&empty).unwrap(), Plan::default());
+        let failed_one = |action: &Action| match action {
+            Action::Save(Change::Failed { conf, .. }) => Some(conf.clone()),
+            _ => None,
+        };
+        assert_eq!(failed_one(&plan.roll_back[0]), Some(conf(OLD)));
+        waiting.state.pending = Some(pending(&format!("report {OLD}")));
+        let reported = report(&conf(OLD), &pending(&format!("report {OLD}")));
+        assert_eq!(waiting.plan().unwrap().steps[..2], reported);
+        let mut rolling_back = case("20180501000000", Some(NEW), Some(&format!("rollback {NEW}")));
+        rolling_back.observed.wanted = None;
+        rolling_back.state.previous = Some(Bytes(conf(OLD)));
+        rolling_back.state.failed = failed(conf(NEW));
+        assert_eq!(rolling_back.plan().unwrap().steps[0], Action::Install(conf(OLD)));
+        rolling_back.observed.installed = Some(conf(OLD));
+        rolling_back.state.pending = Some(pending(&format!("await-rollback {NEW}")));
+        assert_eq!(rolling_back.plan().unwrap().steps[0], Action::AwaitService);
+        let mut empty = case(NEW, None, None);
+        empty.observed.wanted = None;
+        assert_eq!(empty.plan().unwrap(), Plan::default());
     }
 
     #[test]
-    fn only_a_new_version_that_would_be_installed_is_worth_asking_for() {
-        let takes_up =
-            |observed: &Observed| takes_up(&observed.fetched, observed).map(|version| version.to_string());
-        let mut new = observed(NEW, Some(OLD), None);
-        assert_eq!(takes_up(&new).as_deref(), Some(NEW));
-        assert_eq!(takes_up(&observed(NEW, None, None)).as_deref(), Some(NEW));
-        assert_eq!(takes_up(&observed(NEW, Some(NEW), None)), None);
-        assert_eq!(takes_up(&observed("../x", Some(OLD), None)), None);
-        new.failed = Some(conf(NEW));
-        assert_eq!(takes_up(&new), None, "it did not come up here");
-        let mut edited = observed(NEW, None, None);
-        edited.installed = Some([b"# remark\n".to_vec(), conf(NEW)].concat());
-        assert_eq!(takes_up(&edited), None, "an edit by hand is for everybody");
-        let mut rolling_back = observed(NEW, Some(OLD), Some(&format!("rollback {NEW}\n")));
-        rolling_back.previous = Some(conf(OLD));
-        rolling_back.failed = Some(conf(NEW));
-        assert_eq!(takes_up(&rolling_back), None);
-        rolling_back.fetched = conf("20180501000000");
-        assert_eq!(takes_up(&rolling_back).as_deref(), Some("20180501000000"), "it ends the rollback");
+    fn another_attempt_tries_what_failed_again_and_notes_that_attempt() {
+        let mut case = case(NEW, Some(OLD), None);
+        case.state.previous = Some(Bytes(conf(OLD)));
+        case.state.failed = failed(conf(NEW));
+        let said = case.plan().unwrap_err().to_string();
+        assert!(said.ends_with("dispatch --retry m on the monitor makes this member try it again"), "{said}");
+        case.observed.wanted = Some(Wanted { conf: conf(NEW), attempt: Some(1), manifest: None });
+        let plan = case.plan().unwrap();
+        assert!(matches!(plan.steps[0], Action::FetchVersion { .. }));
+        assert_eq!((plan.attempt, plan.brings_up()), (1, Some(&version(NEW))));
+        let Action::Save(Change::Failed { pending, .. }) = &plan.roll_back[0] else { panic!() };
+        assert_eq!((pending.todo, pending.attempt), (Todo::Rollback, 1));
+        assert_eq!(known_to_fail(&case.observed, &case.state), None);
+        // A script knows no attempts.
+        case.state.failed = Some(Failed { conf: Bytes(conf(NEW)), attempt: 1 });
+        case.observed.wanted = Some(Wanted { conf: conf(NEW), attempt: None, manifest: None });
+        let said = case.plan().unwrap_err().to_string();
+        assert!(said.contains("remove bin/etc/.rollout/state.json"), "{said}");
+    }
+
+    #[test]
+    fn another_attempt_waits_for_the_end_of_a_rollback_of_what_is_installed() {
+        let mut case = case(NEW, Some(NEW), Some(&format!("rollback {NEW}")));
+        case.state.previous = Some(Bytes(conf(OLD)));
+        case.state.failed = failed(conf(NEW));
+        case.observed.wanted = Some(Wanted { conf: conf(NEW), attempt: Some(1), manifest: None });
+        assert_eq!(case.plan().unwrap().steps[0], Action::Install(conf(OLD)));
+    }
+
+    #[test]
+    fn what_is_left_and_what_is_kept_are_noted_at_once() {
+        let plan = decided(NEW, Some(OLD), None);
+        let pending = pending(&format!("restart {NEW}"));
+        let noted = Change::Installing { pending, previous: Some(conf(OLD)), left: Some(version(OLD)) };
+        assert!(plan.steps.contains(&Action::Save(noted)));
+    }
+
+    #[test]
+    fn a_step_says_what_is_wanted_and_whose_manifest() {
+        let offer = |name: &str| Offer {
+            version: version(NEW),
+            manifest: Some(Digest([7; 32])),
+            service_conf: [(name.to_owned(), Bytes(conf(NEW)))].into(),
+        };
+        let take = |name| Step::Take { offer: offer(name), attempt: 2 };
+        let taken = Wanted { conf: conf(NEW), attempt: Some(2), manifest: Some(Digest([7; 32])) };
+        assert_eq!(wanted(&take(FIRST_INSTANCE), b"other"), Ok(Some(taken)));
+        assert!(wanted(&take("config_2"), b"other").is_err());
+        let as_script = Wanted { conf: conf(OLD), attempt: None, manifest: None };
+        assert_eq!(wanted(&Step::AsScript, &conf(OLD)), Ok(Some(as_script)));
+        for nothing in [Step::Stay, Step::Wait(Reason::Gone)] {
+            assert_eq!(wanted(&nothing, &conf(OLD)), Ok(None));
+        }
+    }
+
+    #[test]
+    fn only_the_service_is_brought_up_without_the_monitor() {
+        for (todo, expected) in [
+            ("restart", true),
+            ("await", true),
+            ("report", false),
+            ("rollback", true),
+            ("await-rollback", true),
+        ] {
+            let state = State { pending: Some(pending(&format!("{todo} {NEW}"))), ..State::default() };
+            assert_eq!(is_finished_without_monitor(&state), expected, "{todo}");
+        }
+        assert!(!is_finished_without_monitor(&State::default()));
     }
 
     #[test]
     fn a_service_conf_that_names_no_version_is_not_installed() {
         for named in ["", "../x", "a/b", "-x", "# remark"] {
-            let said = decide(&observed(named, None, None)).unwrap_err().to_string();
+            let said = case(named, None, None).plan().unwrap_err().to_string();
             assert!(said.contains("names no version"), "{named}");
         }
     }

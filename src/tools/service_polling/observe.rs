@@ -5,20 +5,20 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::formats::admitted::Admitted;
+use crate::formats::announcement::{self, Said};
 use crate::formats::env_file::EnvFile;
-use crate::formats::held::Held;
 use crate::formats::shell::Context;
-use crate::layout::{ADMITTED, HELD, MANIFESTS, Member, SERVICE_MODULE};
+use crate::layout::{ANNOUNCEMENT, Member, SERVICE_MODULE, STATE};
 use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind};
 use crate::machine::rsync::{self, Daemon, Limits, Remote, Transfer};
 use crate::machine::{clock, environment, versions};
 use crate::names::{Address, ModelName, Port};
 use crate::retention::Keep;
+use crate::rollout::follow::Heard;
 use crate::time::Seconds;
-use crate::tools::service_polling::decide::{self, Journal, KnownManifest, Observed, Retention};
+use crate::tools::service_polling::decide::{Observed, Retention};
+use crate::tools::service_polling::reports::{Copies, Copy};
 use crate::tools::service_polling::spread::Spread;
-use crate::version::Version;
 
 /// The poller's settings, validated.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub struct Settings {
     pub model: ModelName,
     /// What this member is called in `members`.
     pub address: Address,
-    /// How it is seen that the service came up; `None` where `service_timeout` is not set: only the site knows how long its
-    /// models take to load.
+    /// How it is seen that the service came up; `None` where `service_timeout` is not set: only the
+    /// site knows how long its models take to load.
     pub health: Option<Health>,
     /// What env.sh exports, for both command lines.
     pub exported: Vec<(OsString, OsString)>,
@@ -132,10 +132,8 @@ fn own_address(path: &Path) -> Result<Address> {
     }
 }
 
-/// Reads what is on this member; nothing is fetched yet.
+/// Reads what is on this member; nothing is fetched yet, and nothing wanted.
 pub fn installed(member: &Member, settings: &Settings) -> Result<Observed> {
-    let read = |path: &Path| files::read_if_exists(path, CONFIGURATION_LIMIT);
-    let journal = read(&member.journal())?;
     let retention = match settings.keep {
         Some(keep) => {
             Some(Retention { keep, present: versions::in_directory(&member.versions(&settings.model))? })
@@ -143,161 +141,111 @@ pub fn installed(member: &Member, settings: &Settings) -> Result<Observed> {
         None => None,
     };
     Ok(Observed {
-        fetched: Vec::new(),
-        installed: read(&member.service_conf())?,
-        previous: read(&member.previous_service_conf())?,
-        failed: read(&member.failed_service_conf())?,
-        journal: journal.and_then(|bytes| Journal::parse(&bytes)),
+        model: settings.model.clone(),
+        wanted: None,
+        installed: files::read_if_exists(&member.service_conf(), CONFIGURATION_LIMIT)?,
         retention,
-        is_held_back: false,
-        manifest: KnownManifest::default(),
     })
-}
-
-/// What the monitor announces.
-#[derive(Debug)]
-pub struct Announced {
-    /// Its service.conf.
-    pub service_conf: Vec<u8>,
-    /// Whether that is not for this member yet: it waits for its batch, or is held.
-    pub is_held_back: bool,
-    /// What is known of the manifest of the version that is taken up.
-    pub manifest: KnownManifest,
-}
-
-/// Asks the monitor what is for this member, on which all this is installed.
-pub fn announced(member: &Member, settings: &Settings, installed: &Observed) -> Result<Announced> {
-    let service_conf = fetched(member, settings)?;
-    let Some(version) = decide::takes_up(&service_conf, installed) else {
-        return Ok(Announced { service_conf, is_held_back: false, manifest: KnownManifest::NotAskedFor });
-    };
-    let look = Look::at(&version, member, settings)?;
-    // A rollback announces another version and then lets everybody in: whoever asked for service.conf before it and for
-    // the members that were let in after it would take the version that is being taken back. The next poll sees further.
-    let is_held_back = look.makes_wait(&version, settings)?
-        || look.holds(settings)?
-        || look.service_conf()?.ok_or_else(|| no_service_conf(settings))? != service_conf;
-    Ok(Announced { service_conf, is_held_back, manifest: look.manifest(&version)? })
 }
 
 /// The monitor's service.conf, below the model's directory.
 const SERVICE_CONF: &str = "config_1/service.conf";
 
-/// A second look at the monitor once its service.conf has named a new version: in one connection `.admitted`, `.held`, the manifest
-/// and service.conf again, which the monitor's rsync opens one after the other, service.conf last.
-struct Look<'a> {
-    dir: PathBuf,
-    model: &'a ModelName,
+/// What one look at the monitor finds.
+#[derive(Debug)]
+pub struct Look {
+    /// Its service.conf.
+    pub service_conf: Vec<u8>,
+    /// What it announces.
+    pub heard: Heard,
+    /// Why that cannot be read, where it cannot.
+    pub refusal: Option<Error>,
+    /// What it has of this member's reports.
+    pub copies: Copies,
 }
 
-/// What the monitor has of a name.
-enum Found {
-    Nothing,
-    /// It was fetched.
-    File(PathBuf),
-    /// It is larger than [`CONFIGURATION_LIMIT`], or no plain file.
-    Other,
-}
-
-impl Look<'_> {
-    fn at<'a>(version: &Version, member: &Member, settings: &'a Settings) -> Result<Look<'a>> {
-        let dir = member.incoming().join("look");
-        let fetch = Transfer::FetchTogether {
-            from: Remote { module: SERVICE_MODULE, path: format!("{}/", settings.model) },
-            names: [ADMITTED, HELD, &format!("{MANIFESTS}/{version}"), SERVICE_CONF]
-                .map(str::to_owned)
-                .into(),
-            to: dir.clone(),
-            // A member that waits for its batch looks each minute: a large manifest is fetched when its turn has come.
-            limit: CONFIGURATION_LIMIT,
-        };
-        rsync::run(&settings.daemon, &fetch, Limits::SMALL)?;
-        Ok(Look { dir, model: &settings.model })
-    }
-
-    fn find(&self, name: &str) -> Result<Found> {
-        let path = self.dir.join(name);
-        Ok(match files::facts(&path)?.map(|facts| facts.kind) {
-            None => Found::Nothing,
-            Some(Kind::File) => Found::File(path),
-            Some(_) => Found::Other,
-        })
-    }
-
-    /// The monitor's service.conf, if it was fetched.
-    fn service_conf(&self) -> Result<Option<Vec<u8>>> {
-        match self.find(SERVICE_CONF)? {
-            Found::File(path) => files::read_if_exists(&path, CONFIGURATION_LIMIT),
-            Found::Nothing | Found::Other => Ok(None),
-        }
-    }
-
-    /// A dot file of the model, and its name for messages; `None` where the monitor has none. One that was not fetched is an
-    /// error: it might keep this member from a version. `without` is what follows when it is removed.
-    fn dot_file(&self, name: &str, without: &str) -> Result<Option<(Vec<u8>, PathBuf)>> {
-        let remote = format!("{}/{name}", self.model);
-        match self.find(name)? {
-            Found::Nothing => Ok(None),
-            Found::File(path) => {
-                Ok(files::read_if_exists(&path, CONFIGURATION_LIMIT)?.map(|source| (source, remote.into())))
-            }
-            Found::Other => Err(Error::failed(format!(
-                "the monitor's {remote} is no file of at most {CONFIGURATION_LIMIT} bytes; remove it there, and {without}"
-            ))),
-        }
-    }
-
-    /// Whether the monitor lets this member wait. It says so before its service.conf names the version, so it is asked
-    /// afterwards; a monitor that rolls out to all at once, a script above all, says nothing.
-    fn makes_wait(&self, version: &Version, settings: &Settings) -> Result<bool> {
-        let Some((source, remote)) = self.dot_file(ADMITTED, "every member is let in")? else {
-            return Ok(false);
-        };
-        let admitted = Admitted::parse(&source).map_err(|refusal| refusal.in_file(&remote))?;
-        let waits = admitted.holds_back(version, &settings.address);
-        if waits {
-            log::debug!("{version} is not for {} yet", settings.address);
-        }
-        Ok(waits)
-    }
-
-    /// Whether this member is to keep what it serves, by its own clock.
-    fn holds(&self, settings: &Settings) -> Result<bool> {
-        let Some((source, remote)) = self.dot_file(HELD, "nobody is held")? else { return Ok(false) };
-        let held = Held::parse(&source).map_err(|refusal| refusal.in_file(&remote))?;
-        let hold = held.hold_of(&settings.address, clock::now().instant);
-        if let Some(hold) = hold {
-            log::debug!("{} is held by {}: {}", settings.address, hold.by, hold.reason);
-        }
-        Ok(hold.is_some())
-    }
-
-    fn manifest(&self, version: &Version) -> Result<KnownManifest> {
-        Ok(match self.find(&format!("{MANIFESTS}/{version}"))? {
-            Found::Nothing => KnownManifest::Missing,
-            Found::File(path) => KnownManifest::Fetched(path),
-            Found::Other => KnownManifest::NotAskedFor,
-        })
-    }
-}
-
-/// Fetches the monitor's service.conf.
-fn fetched(member: &Member, settings: &Settings) -> Result<Vec<u8>> {
+/// Looks at the monitor, in one connection. Its rsync opens the files one after the other, the
+/// announcement before service.conf.
+pub fn look(member: &Member, settings: &Settings) -> Result<Look> {
     let incoming = member.incoming();
     // What a poll that died left there would be taken for what this one fetches.
     files::remove_tree(&incoming)?;
-    incoming.parent().map_or(Ok(()), files::create_directories)?;
     files::create_new_directory(&incoming)?;
-    let to = incoming.join("service.conf");
-    let from = Remote { module: SERVICE_MODULE, path: format!("{}/{SERVICE_CONF}", settings.model) };
-    let transfer = Transfer::FetchFile { from, to: to.clone(), limit: CONFIGURATION_LIMIT };
-    rsync::run(&settings.daemon, &transfer, Limits::SMALL)?;
-    files::read_if_exists(&to, CONFIGURATION_LIMIT)?.ok_or_else(|| no_service_conf(settings))
+    // legacy: service_polling.sh, `mkdir -p "$workspace/temp"`
+    files::create_directories(&member.workspace.join("temp"))?;
+    let found = Fetched { dir: incoming.join("look") };
+    let Settings { model, address, .. } = settings;
+    let (report, state) = (format!("version/{address}"), format!("version/{STATE}{address}"));
+    let fetch = Transfer::FetchTogether {
+        from: Remote { module: SERVICE_MODULE, path: format!("{model}/") },
+        names: [ANNOUNCEMENT, SERVICE_CONF, &report, &state].map(str::to_owned).into(),
+        to: found.dir.clone(),
+        limit: announcement::LIMIT,
+    };
+    rsync::run(&settings.daemon, &fetch, Limits::SMALL)?;
+    let (heard, refusal) = heard(found.find(ANNOUNCEMENT, announcement::LIMIT)?, model);
+    Ok(Look {
+        service_conf: service_conf(found.find(SERVICE_CONF, CONFIGURATION_LIMIT)?, model)?,
+        heard,
+        refusal,
+        copies: Copies {
+            report: found.find(&report, CONFIGURATION_LIMIT)?,
+            state: found.find(&state, CONFIGURATION_LIMIT)?,
+        },
+    })
 }
 
-fn no_service_conf(settings: &Settings) -> Error {
-    Error::failed(format!(
-        "{} has no file {SERVICE_CONF} of at most {CONFIGURATION_LIMIT} bytes on the monitor; look at it there",
-        settings.model
-    ))
+/// Files that were fetched together.
+struct Fetched {
+    dir: PathBuf,
+}
+
+impl Fetched {
+    /// What the monitor has of a name. What is larger than `limit`, or no plain file, or may not be
+    /// read there, is unknown.
+    fn find(&self, name: &str, limit: u64) -> Result<Copy> {
+        let path = self.dir.join(name);
+        match files::facts(&path)? {
+            None => Ok(Copy::Missing),
+            Some(facts) if facts.kind == Kind::File && facts.identity.size <= limit => {
+                Ok(files::read_if_exists(&path, limit)?.map_or(Copy::Unknown, Copy::Bytes))
+            }
+            Some(_) => Ok(Copy::Unknown),
+        }
+    }
+}
+
+fn heard(announcement: Copy, model: &ModelName) -> (Heard, Option<Error>) {
+    let remote = format!("{model}/{ANNOUNCEMENT}");
+    match announcement {
+        Copy::Missing => (Heard::Nothing, None),
+        Copy::Bytes(source) => match Said::parse(&source, model) {
+            Ok(said) => (Heard::Said(said), None),
+            Err(refusal) => {
+                let refusal = refusal.in_file(Path::new(&remote));
+                (Heard::Unreadable, Some(Error::failed(format!("the monitor's {refusal}"))))
+            }
+        },
+        Copy::Unknown => {
+            let limit = announcement::LIMIT;
+            let refusal = format!(
+                "the monitor's {remote} is no file of at most {limit} bytes that may be read; remove it there: the next \
+                 tick writes it again"
+            );
+            (Heard::Unreadable, Some(Error::failed(refusal)))
+        }
+    }
+}
+
+fn service_conf(fetched: Copy, model: &ModelName) -> Result<Vec<u8>> {
+    match fetched {
+        Copy::Bytes(bytes) => Ok(bytes),
+        Copy::Missing => Err(Error::failed(format!(
+            "{model} has no file {SERVICE_CONF} on the monitor; check that the model is registered there \
+             (add_dispatch_docker)"
+        ))),
+        Copy::Unknown => Err(Error::failed(format!(
+            "{model} has no file {SERVICE_CONF} of at most {CONFIGURATION_LIMIT} bytes on the monitor; look at it there"
+        ))),
+    }
 }

@@ -1,5 +1,5 @@
-//! When in its minute a member polls (contract section 5, 25): cron starts every poller at second 0, and a daemon with
-//! `max connections` refuses some of them.
+//! When in its minute a member polls (contract section 5, 25): cron starts every poller at second
+//! 0, and a daemon with `max connections` refuses some of them.
 
 use std::time::Duration;
 
@@ -24,7 +24,8 @@ impl Spread {
         }
     }
 
-    /// How long a member waits before each poll: always the same for one address, less than the spread, in milliseconds.
+    /// How long a member waits before each poll: always the same for one address, less than the
+    /// spread, in milliseconds.
     pub fn phase(self, member: &Address) -> Duration {
         let range_ms = u128::from(self.0) * 1000;
         // The upper bits of the product are the hash as a fraction of the range.
@@ -33,8 +34,8 @@ impl Spread {
     }
 }
 
-/// FNV-1a in 64 bits, then the finalizer of MurmurHash3, because neighbouring addresses differ in one digit only. It must
-/// never change: a member keeps its phase over upgrades of this program.
+/// FNV-1a in 64 bits, then the finalizer of MurmurHash3, because neighbouring addresses differ in
+/// one digit only. It must never change: a member keeps its phase over upgrades of this program.
 fn hash(bytes: &[u8]) -> u64 {
     let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,97 +1,179 @@
-//! What the monitor is told: which version came up (contract section 2), and how far this member is with one; and what the site's own
-//! program was told of a service that is down.
-
-use std::path::Path;
+//! What the monitor is told: which version came up (contract section 2), and how far this member is
+//! with one; and what the site's own program was told of a service that is down.
 
 use crate::error::Result;
-use crate::formats::member_state::{self, MemberState, Word};
-use crate::layout::{Member, SERVICE_MODULE, STATE};
+use crate::formats::member_state::{MemberState, Word};
+use crate::layout::{SERVICE_MODULE, STATE};
 use crate::machine::rsync::{self, Limits, Remote, Transfer};
-use crate::machine::{clock, files};
+use crate::machine::{clock, files, terminal};
 use crate::tools::service_polling::observe::Settings;
+use crate::tools::service_polling::reports::Lost;
+use crate::tools::service_polling::session::Session;
+use crate::tools::service_polling::state::Reported;
 use crate::version::Version;
 
-/// Tells how far this member is with a version, unless the monitor knows. Nothing depends on it: a monitor that does not take it
-/// is worth a debug line, and no more time than [`Limits::BRIEF`].
-pub fn tell(word: Word, version: &Version, message: &str, member: &Member, settings: &Settings) {
-    if let Err(error) = try_to_tell(word, version, message, member, settings) {
-        log::debug!("the monitor was not told \u{201c}{}\u{201d}: {error}", word.as_str());
+/// Tells how far this member is with a version, unless that was told before; returns whether it was
+/// news. Nothing depends on it: a monitor that does not take it is worth a debug line, and no more
+/// time than [`Limits::BRIEF`].
+pub fn tell(word: Word, version: &Version, message: &str, poll: &mut Session) -> bool {
+    let Some(state) = note(word, version, message, poll) else { return false };
+    deliver(&state, poll);
+    true
+}
+
+/// Notes as the last report how far this member is with a version; the report that is to be sent
+/// now, if it is news.
+///
+/// It is noted first: a poll that dies over the sending, or finds no monitor, leaves a report that
+/// the monitor has lost.
+pub fn note(word: Word, version: &Version, message: &str, poll: &mut Session) -> Option<MemberState> {
+    let state = member_state(word, version, message, poll);
+    let last = poll.state.reported.as_ref().map(|reported| &reported.state);
+    if !state.is_news_after(last) {
+        return None;
+    }
+    poll.state.reported = Some(Reported::new(state.clone()));
+    poll.try_to_save();
+    Some(state)
+}
+
+/// Sends a report that was noted.
+pub fn deliver(state: &MemberState, poll: &mut Session) {
+    match send_state(state, poll) {
+        Ok(true) => {}
+        Ok(false) => refused(poll),
+        Err(error) => {
+            log::debug!("the monitor was not told \u{201c}{}\u{201d}: {error}", state.word.as_str());
+        }
     }
 }
 
-/// Lets the site's `on-failure` hear that the service is down, unless it heard the same before: such a service is tried again every minute.
-/// What it heard is remembered apart from what the monitor was told, which may be out of reach for hours.
-pub fn tell_hook_once(version: &Version, message: &str, member: &Member, run: impl FnOnce()) {
-    let path = member.told_to_hook();
-    let state = MemberState::new(Word::NotRestarted, version.clone(), clock::unix_now().0, message);
-    if told(&path).is_ok_and(|told| !state.is_news_after(told.as_ref())) {
+/// Notes a report that says something else than the last one, and sends it.
+pub fn refresh(state: MemberState, poll: &mut Session) {
+    poll.state.reported = Some(Reported::new(state.clone()));
+    poll.try_to_save();
+    deliver(&state, poll);
+}
+
+/// A daemon that takes no dot file is not asked each minute.
+fn refused(poll: &mut Session) {
+    if let Some(reported) = &mut poll.state.reported {
+        reported.is_refused = true;
+    }
+    poll.try_to_save();
+}
+
+/// Sends again what the monitor has lost. Nothing depends on that, either.
+pub fn repeat(lost: Lost, poll: &mut Session) {
+    let Some(reported) = &mut poll.state.reported else { return };
+    match lost {
+        Lost::TooOften => return,
+        Lost::Nothing if reported.repeats == 0 => return,
+        Lost::Nothing => reported.repeats = 0,
+        Lost::State | Lost::Report => {
+            reported.repeats = reported.repeats.saturating_add(1);
+            reported.repeated_at_unix_s = clock::unix_now().0;
+        }
+    }
+    let last = reported.state.clone();
+    // Where it could not be counted, it would be repeated each minute.
+    if let Err(error) = poll.save() {
+        log::debug!("{error}");
         return;
     }
-    run();
+    let model = &poll.settings.model;
+    let sent = match (lost, &poll.state.served) {
+        (Lost::Nothing | Lost::TooOften, _) => return,
+        // The report first: on the monitor a state is about what was reported before it.
+        (Lost::Report, Some(served)) => {
+            let sent = send_report(served, poll, Limits::BRIEF).and_then(|()| send_state(&last, poll));
+            sent.inspect(|_| {
+                terminal::report(format!(
+                    "{model}: the monitor had no report of {served}; reported it again"
+                ));
+            })
+        }
+        (Lost::State, _) | (Lost::Report, None) => send_state(&last, poll).inspect(|_| {
+            let (word, version) = (last.word.as_str(), &last.version);
+            log::debug!("the monitor had lost that {version} is {word}; reported again");
+        }),
+    };
+    match sent {
+        Ok(true) => {}
+        Ok(false) => refused(poll),
+        Err(error) => log::debug!("what the monitor has lost was not reported again: {error}"),
+    }
+}
+
+/// Lets the site's `on-failure` hear that the service is down, unless it heard the same before:
+/// such a service is tried again every minute. What it heard is remembered apart from what the
+/// monitor was told, which may be out of reach for hours.
+pub fn tell_hook_once(version: &Version, message: &str, poll: &mut Session, run: impl FnOnce(&Session)) {
+    let state = member_state(Word::NotRestarted, version, message, poll);
+    if !state.is_news_after(poll.state.on_failure.as_ref()) {
+        return;
+    }
+    run(poll);
     // Afterwards, so that a poll that dies over it lets it hear twice rather than never.
-    if let Err(error) = files::overwrite(&path, &state.render()) {
-        log::debug!("{error}");
-    }
+    poll.state.on_failure = Some(state);
+    poll.try_to_save();
 }
 
-/// The service came up: when it is down once more, that is another failure.
-pub fn let_hook_hear_again(member: &Member) {
-    if let Err(error) = files::remove_if_exists(&member.told_to_hook()) {
-        log::debug!("{error}");
-    }
-}
-
-fn try_to_tell(
-    word: Word,
-    version: &Version,
-    message: &str,
-    member: &Member,
-    settings: &Settings,
-) -> Result<()> {
-    let state = MemberState::new(word, version.clone(), clock::unix_now().0, message);
-    if !state.is_news_after(told(&member.told())?.as_ref()) {
-        return Ok(());
-    }
-    let from = member.incoming().join(name(settings));
-    files::overwrite(&from, &state.render())?;
-    rsync::run(&settings.daemon, &Transfer::SendFile { from, to: reports(settings) }, Limits::BRIEF)?;
-    files::overwrite(&member.told(), &state.render())
-}
-
-/// What was told last, as a file remembers it.
-fn told(path: &Path) -> Result<Option<MemberState>> {
-    let told = files::read_if_exists(path, member_state::LIMIT)?;
-    Ok(told.and_then(|bytes| MemberState::parse(&bytes)))
-}
-
-/// Leaves the version in `datamining_service/MODEL/version/ADDRESS` on the monitor, and beside it that it is the current one.
-pub fn report(version: &Version, member: &Member, settings: &Settings) -> Result<()> {
+/// Leaves the version in `datamining_service/MODEL/version/ADDRESS` on the monitor, and beside it
+/// that it is the current one. What was reported is saved with the step that follows.
+pub fn report(version: &Version, poll: &mut Session) -> Result<()> {
+    let Session { member, settings, .. } = *poll;
     let dir = member.incoming();
-    let state = MemberState::new(Word::Current, version.clone(), clock::unix_now().0, "");
-    files::overwrite(&dir.join(&settings.address), format!("{version}\n").as_bytes())?;
-    files::overwrite(&dir.join(name(settings)), &state.render())?;
+    let state = member_state(Word::Current, version, &poll.remark, poll);
+    write_report(version, poll)?;
+    write_state(&state, poll)?;
     let both = Transfer::Send {
-        from: dir.clone(),
+        from: dir,
         names: vec![settings.address.as_str().into(), name(settings).into()],
         recursive: false,
         all_new: false,
         to: reports(settings),
     };
-    let report = Transfer::SendFile { from: dir.join(&settings.address), to: reports(settings) };
     let sent = rsync::run_if_accepted(&settings.daemon, &both, Limits::SMALL).and_then(|are_accepted| {
         // A daemon that refuses dot files still gets its report.
-        if are_accepted {
-            Ok(true)
-        } else {
-            rsync::run(&settings.daemon, &report, Limits::SMALL).map(|_| false)
-        }
+        if are_accepted { Ok(true) } else { send_report(version, poll, Limits::SMALL).map(|()| false) }
     });
     let are_accepted = sent
         .map_err(|e| e.context("the service runs, but the monitor was not told; the next poll tells it"))?;
-    if are_accepted && let Err(error) = files::overwrite(&member.told(), &state.render()) {
-        log::debug!("{error}");
-    }
+    poll.state.reported = Some(Reported { is_refused: !are_accepted, ..Reported::new(state) });
+    poll.state.served = Some(version.clone());
     Ok(())
+}
+
+fn member_state(word: Word, version: &Version, message: &str, poll: &Session) -> MemberState {
+    let state = MemberState::new(word, version.clone(), clock::unix_now().0, message);
+    state.of(poll.seen, poll.attempt)
+}
+
+/// Sends the state alone; whether the daemon took it.
+pub fn send_state(state: &MemberState, poll: &Session) -> Result<bool> {
+    write_state(state, poll)?;
+    let from = poll.member.incoming().join(name(poll.settings));
+    let send = Transfer::SendFile { from, to: reports(poll.settings) };
+    rsync::run_if_accepted(&poll.settings.daemon, &send, Limits::BRIEF)
+}
+
+fn send_report(version: &Version, poll: &Session, limits: Limits) -> Result<()> {
+    write_report(version, poll)?;
+    let from = poll.member.incoming().join(&poll.settings.address);
+    let send = Transfer::SendFile { from, to: reports(poll.settings) };
+    rsync::run(&poll.settings.daemon, &send, limits).map(drop)
+}
+
+/// With the mode of any file: rsync gives it to the one on the monitor, where others than the
+/// daemon read it.
+fn write_state(state: &MemberState, poll: &Session) -> Result<()> {
+    files::overwrite(&poll.member.incoming().join(name(poll.settings)), &state.render())
+}
+
+fn write_report(version: &Version, poll: &Session) -> Result<()> {
+    let path = poll.member.incoming().join(&poll.settings.address);
+    files::overwrite(&path, format!("{version}\n").as_bytes())
 }
 
 fn name(settings: &Settings) -> String {

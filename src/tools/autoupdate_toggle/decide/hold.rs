@@ -1,4 +1,4 @@
-//! Who is held: `datamining_service/MODEL/.held`.
+//! Who is held: `datamining_service/MODEL/.rollout/held`.
 
 use crate::error::Result;
 use crate::formats::held::{Held, Hold, edited};

@@ -8,13 +8,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::formats::rollout;
 use crate::layout;
 use crate::machine::files;
 use crate::machine::locks::{Lock, Wait};
+use crate::rollout::verdict::Verdict;
 use crate::time::Seconds;
-use crate::tools::dispatch::decide::status::ModelStatus;
-use crate::tools::dispatch::decide::verdict::Verdict;
+use crate::tools::dispatch::status::decide::{ModelStatus, STANDINGS};
 
 /// The collector runs as another user, whatever umask this run has.
 const MODE: u32 = 0o644;
@@ -64,8 +63,8 @@ fn add(model: &ModelStatus, now: Seconds, families: &mut Families) {
         gauge("in_flight_start_timestamp_seconds", text, &[], since_s);
     }
     let standing = model.rollout.as_ref().map(|rollout| rollout.standing);
-    for known in rollout::WORDS {
-        let text = "Whether the rollout of the announced version was paused, stopped, aborted, or resumed after that.";
+    for known in STANDINGS {
+        let text = "Whether the rollout of the announced version is paused, stopped, timed out, aborted, or resumed after that; trailing: held members follow.";
         gauge("standing", text, &[("standing", known)], i64::from(standing == Some(known)));
     }
     let text = "Whether a version is pinned: pushes wait.";
@@ -127,7 +126,7 @@ fn escaped(value: &str) -> String {
 mod tests {
     use super::*;
     use crate::names::ModelName;
-    use crate::tools::dispatch::decide::status::unknown;
+    use crate::tools::dispatch::status::decide::unknown;
 
     #[test]
     fn a_label_may_hold_anything() {

@@ -10,12 +10,15 @@ use crate::machine::clock::{self, Deadline};
 use crate::machine::terminal;
 use crate::names::{Address, ModelName};
 use crate::tools::dispatch::cli::{Shape, StatusRequest, Watch};
-use crate::tools::dispatch::decide::status::{self, ModelStatus};
-use crate::tools::dispatch::members::Denials;
+use crate::tools::shared::members::Denials;
 
+pub mod decide;
 mod metrics;
 mod observe;
 mod view;
+
+use decide as status;
+use decide::ModelStatus;
 
 /// How often `--watch` looks.
 const INTERVAL: Duration = Duration::from_secs(2);

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result, one_line};
 use crate::time::Seconds;
-use crate::tools::dispatch::decide::status::{self, MemberStatus, ModelStatus, duration};
+use crate::tools::dispatch::status::decide::{self as status, MemberStatus, ModelStatus, duration};
 
 /// Which document this is; a number that grows when a field changes its meaning or goes.
 const SCHEMA: u32 = 1;
