@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 600
 FUZZ_TARGETS = announcement env_sh env_sh_as_dash service_conf service_conf_as_sed dispatchserver_sh rsyncd_conf crontab held manifest member_state port_table state service_control version
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop demo-fleet test check golden defects cron crash fuzz races network reliability bench bench-quick scale build install
+.PHONY: help demo demo-stop demo-fleet test check golden defects cron crash fuzz races simulate network reliability bench bench-quick scale build install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,11 @@ races: ## 12000 interleavings of pushes, ticks, polls and toggles (MODEL_ROLLOUT
 	@$(CARGO) build --release --bins
 	@TMPDIR="$$(sh .ci/fast-tmp.sh)" MODEL_ROLLOUT_BINARIES="$$(realpath $(TARGET))/release" \
 	$(CARGO) test --test suite -- races:: --include-ignored --nocapture --test-threads=1
+
+# One core and no process but itself: the seeds follow each other.
+simulate: ## 10^7 steps of monitor and members in one process, faults drawn at random (SIMULATE_STEPS=N; SEED=N: from that one on)
+	@sh .ci/need.sh cargo
+	@$(CARGO) test --profile simulate --test suite -- --ignored --exact simulate::long --nocapture
 
 network: ## the release binaries over a line that is cut, or held, at 360 places (a few minutes)
 	@sh .ci/need.sh cargo rsync

@@ -53,6 +53,7 @@ mod scale;
 mod scripts;
 mod service_conf_check;
 mod shells;
+mod simulate;
 mod spread;
 mod start;
 mod status;

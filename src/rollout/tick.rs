@@ -1,5 +1,6 @@
 //! One run over a model: what a tick does, and what an operator's command does, over whatever a monitor is made of. The real one is
-//! files, a daemon and a clock (`tools/shared/site.rs`); a dry run's changes nothing.
+//! files, a daemon and a clock (`tools/shared/site.rs`); a dry run's changes nothing; the simulator's is in memory, and fails
+//! wherever it likes.
 //!
 //! Every change is made in this order: the new state is saved; then `status`, the announcement, service.conf and `success` are
 //! made to say what it says; then the history is told; then the state is saved as settled. Whatever dies in between, the next run
