@@ -139,7 +139,7 @@ pub fn a_poll_that_is_refused(side: Side) -> Option<String> {
     };
     std::fs::write(&conf, before).unwrap();
     world.run(Tool::Poll, side, &[]);
-    let at_once = (0..3).any(|_| idle_poll() < PHASE);
+    let at_once = (0..8).any(|_| idle_poll() < PHASE);
     let begins = if at_once { "at second 0" } else { "at its own phase" };
     Some(format!("begins {begins}; refused once: {upgraded}, exit {}", polled.status))
 }
