@@ -1358,10 +1358,8 @@ impl<'a> Run<'a> {
             retention::Verdict::Go(versions) => {
                 let actor = self.runner();
                 self.commit(&[Event::Deleted(versions.clone())], &actor)?;
-                self.monitor.unlock();
-                let deleted = self.monitor.delete(&versions);
-                self.lock_again()?;
-                deleted?;
+                // Under the lock: a rollback must not choose what is being deleted.
+                self.monitor.delete(&versions)?;
             }
             retention::Verdict::NoneIsTrusted => {
                 let present = self.monitor.present()?;

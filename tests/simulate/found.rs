@@ -42,6 +42,8 @@ found! {
     what_failed_before_a_backup_is_tried_again: [303955];
     // Another run took note of a script's publication while its files were read: it was announced twice.
     a_script_s_publication_is_announced_once: [1001096];
+    // The lock was given back while old versions were deleted: a rollback chose one of them.
+    a_rollback_does_not_choose_what_is_being_deleted: [2016937];
     // The simulator's own: a restored tree forgets who was admitted; clocks that go back; lost reports of scripts.
     what_was_the_simulators_mistake: [7, 20, 106, 127, 668, 1331, 1544, 3106, 10889, 12510, 13400, 102194, 118752, 123940, 128474, 400932, 412936, 414510];
 }
