@@ -12,7 +12,7 @@ fn disturbed(case: &Case, name: &str, path: &str, error: Option<&str>) {
         call.name == name && call.succeeded() && call.arguments.iter().any(|argument| argument.contains(path))
     };
     // Where rsync is slow, the run looks at it, and places are known up to there only: then once more.
-    let found = (0..5).find_map(|_| {
+    let found = (0..30).find_map(|_| {
         let bench = Bench::new(case);
         let point = bench.reference.points.iter().find(|point| is_it(&point.call)).cloned();
         point.map(|point| (bench, point))
