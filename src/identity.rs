@@ -13,8 +13,3 @@ pub struct Identity {
     /// Size in bytes.
     pub size: u64,
 }
-
-impl Identity {
-    /// The identity of no file.
-    pub const NONE: Identity = Identity { device: 0, inode: 0, modified_ns: 0, size: 0 };
-}

@@ -186,8 +186,6 @@ pub enum Event {
         /// When they begin.
         epoch: i64,
     },
-    /// `status`, service.conf, `success` and the announcement say what the state says.
-    Settled,
 }
 
 /// Who makes an event happen, and when.
@@ -351,7 +349,6 @@ impl State {
                 self.ahead.clear();
                 self.settled = false;
             }
-            Event::Settled => self.settled = true,
         }
     }
 
@@ -615,8 +612,7 @@ impl State {
             | Event::Held(_)
             | Event::ListRead { .. }
             | Event::Sighted(_)
-            | Event::Ahead(_)
-            | Event::Settled => Vec::new(),
+            | Event::Ahead(_) => Vec::new(),
         }
     }
 }
@@ -1226,12 +1222,6 @@ mod tests {
     }
 
     #[test]
-    fn settled_says_that_the_files_say_what_the_state_says() {
-        let state = State { settled: false, ..confirmed(&[1]) };
-        assert!(state.after(&Event::Settled, &at(NOW)).settled);
-    }
-
-    #[test]
     fn an_event_that_does_not_fit_changes_nothing_but_the_count_of_events() {
         for event in [
             Event::Seen { identity: "x".to_owned() },
@@ -1275,7 +1265,7 @@ mod tests {
     #[test]
     fn every_event_has_a_test_and_a_line_in_docs_state() {
         let names = names_of_events();
-        assert_eq!((names.len(), names.first(), names.last()), (32, Some(&"Pushed"), Some(&"Settled")));
+        assert_eq!((names.len(), names.first(), names.last()), (31, Some(&"Pushed"), Some(&"Adopted")));
         let (_, tests) = include_str!("event.rs").split_once("mod tests {").unwrap();
         for name in names {
             let is_tested = tests.contains(&format!("Event::{name}"))
