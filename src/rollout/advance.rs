@@ -265,7 +265,6 @@ impl Tick<'_> {
             Fleet::NoList
                 if self.has_expired(&Policy::default()) && self.announced.phase == Phase::Running =>
             {
-                let minutes = 20;
                 let reason = "who is late is unknown without a member list".to_owned();
                 let ending = Ending {
                     phase: Phase::TimedOut,
@@ -278,7 +277,7 @@ impl Tick<'_> {
                 Outcome {
                     events: vec![Event::Ended(ending)],
                     failure: Some(Error::failed(format!(
-                        "{model}: gave up waiting for {version} after {minutes} minutes, {reason}"
+                        "{model}: gave up waiting for {version} after 20 minutes, {reason}"
                     ))),
                     on_failure: Some(format!("it timed out, {reason}")),
                     ..Outcome::default()

@@ -955,11 +955,7 @@ impl<'a> Run<'a> {
                  the file there"
             )));
         }
-        let mut edited = ServiceConfs::new();
-        for (name, Bytes(bytes)) in confs {
-            let after = self.monitor.announcing(name, bytes, target, version)?;
-            edited.insert(name.clone(), Bytes(after));
-        }
+        let edited = self.edited(confs, target, version)?;
         let (admission, policy, members, held, line) = match self.monitor.list() {
             List::Known { members, held, policy } => {
                 let free: Vec<Address> =
@@ -1017,6 +1013,14 @@ impl<'a> Run<'a> {
             read.push(Event::Held(held));
         }
         Ok((announcing, read, line))
+    }
+
+    /// Every service.conf as it announces a version.
+    fn edited(&self, confs: &ServiceConfs, target: &Target, version: &Version) -> Result<ServiceConfs> {
+        let edit = |(name, Bytes(bytes)): (&String, &Bytes)| {
+            Ok((name.clone(), Bytes(self.monitor.announcing(name, bytes, target, version)?)))
+        };
+        confs.iter().map(edit).collect()
     }
 
     /// Finds out which push `success` is.
@@ -1193,16 +1197,13 @@ impl<'a> Run<'a> {
         let leaving = command::leaving(&self.state, &rollback, &to);
         events.extend(leaving.bad.map(|version| Event::Marked { version, worth: Worth::Bad }));
         if let Some(publishing) = self.state.publishing.clone()
-            && self.monitor.seen()?.success.is_none()
+            && seen.success.is_none()
         {
             self.monitor.discard_copy(&publishing.version)?;
             self.unmark(&publishing.version)?;
             events.push(Event::GaveUp);
         }
-        let mut confs = ServiceConfs::new();
-        for (name, Bytes(bytes)) in &self.monitor.seen()?.confs {
-            confs.insert(name.clone(), Bytes(self.monitor.announcing(name, bytes, &target, &to)?));
-        }
+        let confs = self.edited(&seen.confs, &target, &to)?;
         // What a script published has no manifest by which the same content could be refused.
         let manifest = match self.state.release(&to).and_then(|release| release.manifest) {
             Some(manifest) => Some(manifest),
@@ -1262,8 +1263,6 @@ impl<'a> Run<'a> {
         }
         self.refresh_held()?;
         self.note_ahead()?;
-        // Whoever has removed it, or left another in its place.
-        self.monitor.write_announcement(&self.state.announcement())?;
         let Some(announced) = self.state.announced.clone() else { return Ok(()) };
         if !announced.phase.is_in_flight() && announced.phase != Phase::Trailing {
             return Ok(());

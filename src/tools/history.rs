@@ -71,8 +71,12 @@ pub fn names(members: &[Address]) -> Vec<String> {
 
 /// Adds an event at the end, in one write.
 pub fn tell(event: Event, monitor: &Monitor, model: &ModelName) -> Result<()> {
+    if !files::is_directory(&monitor.logs()) {
+        return Ok(());
+    }
     let by = environment::operator();
-    append(&[finished(event, &by, clock::now().instant, model)], monitor, model)
+    let event = finished(event, &by, clock::now().instant, model);
+    append(&[event], &read(monitor, model)?, monitor, model)
 }
 
 /// Adds what was not told yet, in one write: a run that died may have told it, and not noted that it did. Only for whoever holds the
@@ -82,14 +86,15 @@ pub fn tell_once(lines: &[Told], monitor: &Monitor, model: &ModelName) -> Result
         return Ok(());
     }
     rotate(monitor, model)?;
-    let known = ids(&read(monitor, model)?);
-    let news = lines.iter().filter(|line| !known.contains(&line.id));
+    let known = read(monitor, model)?;
+    let ids = ids(&known);
+    let news = lines.iter().filter(|line| !ids.contains(&line.id));
     let event = |line: &Told| {
         let Told { id, event, version, members, duration_s, push, why, .. } = line.clone();
         let event = Event { id, event, version, members, duration_s, push, why, ..Event::default() };
         finished(event, &line.by, clock::at_unix(line.at_s), model)
     };
-    append(&news.map(event).collect::<Vec<_>>(), monitor, model)
+    append(&news.map(event).collect::<Vec<_>>(), &known, monitor, model)
 }
 
 fn ids(history: &str) -> BTreeSet<String> {
@@ -112,12 +117,12 @@ fn finished(event: Event, by: &str, at: DateTime<FixedOffset>, model: &ModelName
     }
 }
 
-fn append(events: &[Event], monitor: &Monitor, model: &ModelName) -> Result<()> {
-    if events.is_empty() || !files::is_directory(&monitor.logs()) {
+/// Adds events to a history that says this.
+fn append(events: &[Event], known: &str, monitor: &Monitor, model: &ModelName) -> Result<()> {
+    if events.is_empty() {
         return Ok(());
     }
     // What a full disk or a power cut has left of a line must not spoil the next one.
-    let known = read(monitor, model)?;
     let is_torn = !known.is_empty() && !known.ends_with('\n');
     let mut lines = if is_torn { "\n".to_owned() } else { String::new() };
     for event in events {

@@ -225,17 +225,20 @@ impl Monitor for Site<'_> {
     }
 
     fn list(&mut self) -> List {
-        let known = self.places.list().and_then(|list| match list {
-            Some(fleet) if !fleet.members.is_empty() => {
-                let mut held: Vec<Address> = self.hindrances()?.holds();
-                for (member, _) in self.held_of(&fleet.members)? {
-                    if !held.contains(&member) {
-                        held.push(member);
+        let known = self.places.list().and_then(|list| {
+            let hindrances = self.hindrances()?;
+            let mut held = hindrances.holds();
+            Ok(match list {
+                Some(fleet) if !fleet.members.is_empty() => {
+                    for member in &fleet.members {
+                        if hindrances.of(member).is_some() && !held.contains(member) {
+                            held.push(member.clone());
+                        }
                     }
+                    List::Known { members: fleet.members, held, policy: fleet.policy }
                 }
-                Ok(List::Known { members: fleet.members, held, policy: fleet.policy })
-            }
-            Some(_) | None => Ok(List::Absent { held: self.hindrances()?.holds() }),
+                Some(_) | None => List::Absent { held },
+            })
         });
         known.unwrap_or_else(List::Unknown)
     }
