@@ -4,6 +4,7 @@
 //! - [`daemon`]: a real rsync daemon on a loopback port of its own.
 //! - [`figures`]: what long experiments counted, for a later report.
 //! - [`port`]: a port on which nobody listens yet.
+//! - [`random`]: random numbers that a seed repeats.
 //! - [`rsyncd`]: a daemon as an operator has it, with a configuration, a pid file and `autoupdate-toggle`.
 //! - [`world`]: one monitor, one deploy directory, members; built anew for every run, always at the same path.
 //! - [`side`]: who does a step: a script under a shell, or a binary in a locale.
@@ -22,6 +23,7 @@ pub mod figures;
 pub mod outcome;
 pub mod parts;
 pub mod port;
+pub mod random;
 pub mod rsyncd;
 pub mod side;
 pub mod world;

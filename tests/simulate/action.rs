@@ -12,10 +12,11 @@ use model_rollout::rollout::state::{Phase, State, Worth};
 use model_rollout::rollout::tick::{self, Manner, Monitor, Request};
 use model_rollout::version::Version;
 
+use crate::harness::random::Random;
 use crate::simulate::check::{self, Cause};
+use crate::simulate::generator;
 use crate::simulate::member::{self, Cut, Host};
 use crate::simulate::monitor::{Faults, SimMonitor, name};
-use crate::simulate::rng::Rng;
 use crate::simulate::script;
 use crate::simulate::world::{
     AnnouncementFile, Daemon, History, ListFile, Push, Quality, SuccessFile, Ticks, World, conf_with, policy,
@@ -80,7 +81,7 @@ pub struct Action {
 }
 
 /// Draws an action.
-pub fn draw(rng: &mut Rng, may_nest: bool) -> Action {
+pub fn draw(rng: &mut Random, may_nest: bool) -> Action {
     let index = rng.below(8) as u8;
     let kind = match rng.below(1000) {
         0..230 => Kind::Tick,
@@ -148,7 +149,7 @@ pub fn draw(rng: &mut Rng, may_nest: bool) -> Action {
 
 /// One step.
 pub fn act(world: &mut World, action: &Action) {
-    let mut rng = Rng::new(action.seed);
+    let mut rng = generator(action.seed);
     let rng = &mut rng;
     match action.kind {
         Kind::Minutes(minutes) => world.now_s += i64::from(minutes) * 60,
@@ -378,7 +379,7 @@ fn keep_history(world: &mut World, history: History) {
 }
 
 /// Inodes and times are others; the content is the same.
-fn renew_identities(world: &mut World, rng: &mut Rng) {
+fn renew_identities(world: &mut World, rng: &mut Random) {
     let identity = world.identity();
     let now_s = world.now_s;
     let keeps_times = rng.permille(500);
@@ -395,7 +396,7 @@ fn renew_identities(world: &mut World, rng: &mut Rng) {
     }
 }
 
-fn push(world: &mut World, rng: &mut Rng) {
+fn push(world: &mut World, rng: &mut Random) {
     let is_same = rng.permille(120) && world.files.upload.is_there;
     let content = if is_same {
         world.files.upload.content

@@ -8,7 +8,7 @@ use model_rollout::names::Address;
 use model_rollout::rollout::follow::{Heard, Installed, Memory, Step};
 use model_rollout::version::Version;
 
-use crate::simulate::rng::Rng;
+use crate::harness::random::Random;
 use crate::simulate::world::{AnnouncementFile, HALF, World, address, digest, version_in};
 
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ pub struct Cut {
 }
 
 /// One poll.
-pub fn poll(world: &mut World, index: usize, cut: Cut, rng: &mut Rng) {
+pub fn poll(world: &mut World, index: usize, cut: Cut, rng: &mut Random) {
     if world.hosts[index].is_script {
         poll_as_script(world, index, cut, rng);
     } else {
@@ -80,7 +80,7 @@ pub fn poll(world: &mut World, index: usize, cut: Cut, rng: &mut Rng) {
 }
 
 /// legacy: service_polling.sh
-fn poll_as_script(world: &mut World, index: usize, cut: Cut, rng: &mut Rng) {
+fn poll_as_script(world: &mut World, index: usize, cut: Cut, rng: &mut Random) {
     if !world.hosts[index].is_connected || cut.is_cut_at == Some(0) {
         return;
     }
@@ -113,7 +113,7 @@ struct Poll<'a> {
     world: &'a mut World,
     index: usize,
     cut: Cut,
-    rng: &'a mut Rng,
+    rng: &'a mut Random,
     step: u8,
 }
 

@@ -15,8 +15,8 @@ use model_rollout::rollout::tick::Target;
 use model_rollout::time::Seconds;
 use model_rollout::version::Version;
 
+use crate::harness::random::Random;
 use crate::simulate::member::Host;
-use crate::simulate::rng::Rng;
 
 pub const PREFIX: &str = "/w/plugin/m";
 /// When a run begins.
@@ -243,7 +243,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(rng: &mut Rng) -> World {
+    pub fn new(rng: &mut Random) -> World {
         let ticks = [Ticks::Binaries, Ticks::Binaries, Ticks::Mixed, Ticks::Spans][rng.index(4)];
         let count = 1 + rng.index(5);
         let scripts = [0, 0, 0, 300, 1000][rng.index(5)];
@@ -328,7 +328,7 @@ impl World {
     }
 
     /// Whether a service comes up.
-    pub fn comes_up(&self, host: usize, content: u32, rng: &mut Rng) -> bool {
+    pub fn comes_up(&self, host: usize, content: u32, rng: &mut Random) -> bool {
         if content & HALF != 0 {
             return false;
         }
@@ -346,7 +346,7 @@ impl World {
 }
 
 /// How a rollout goes, at random.
-pub fn policy(rng: &mut Rng, members: usize) -> Policy {
+pub fn policy(rng: &mut Random, members: usize) -> Policy {
     let batches: [&[u8]; 5] = [b"100%", b"1,50%,100%", b"1,100%", b"50%,100%", b"1,2,3,100%"];
     let batches = Batches::parse(batches[rng.index(5)]).unwrap();
     let is_in_batches = batches.targets(members).len() > 1;
