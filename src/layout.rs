@@ -26,6 +26,10 @@ pub const ROLLOUT: &str = ".rollout";
 pub const HELD: &str = "held";
 /// What the members are told, beside `config_1/`.
 pub const ANNOUNCEMENT: &str = ".rollout/announcement";
+/// What a model has gone through, beside that; on a member, what its poller remembers.
+pub const STATE_DOCUMENT: &str = ".rollout/state.json";
+/// The service.conf that members install, below `datamining_service/MODEL` (contract section 3).
+pub const FIRST_SERVICE_CONF: &str = "config_1/service.conf";
 /// The directory of a model's published versions.
 pub const VERSIONS: &str = "plugin";
 /// The manifests of the published versions, beside `plugin/`.
@@ -203,7 +207,7 @@ impl Service {
 
     /// What the model has gone through.
     pub fn state(&self) -> PathBuf {
-        self.rollout().join("state.json")
+        self.dir.join(STATE_DOCUMENT)
     }
 
     /// What the members are told.
@@ -329,7 +333,7 @@ impl Member {
 
     /// What the poller has to remember.
     pub fn state(&self) -> PathBuf {
-        self.rollout().join("state.json")
+        self.workspace.join("bin/etc").join(STATE_DOCUMENT)
     }
 
     /// The installed service.conf.

@@ -199,6 +199,15 @@ pub fn create_directories(path: &Path) -> Result<()> {
     missing.into_iter().rev().try_for_each(sync_directory_of)
 }
 
+/// Creates a directory that nobody but this user can look into. One that is there already keeps its mode.
+pub fn create_private_directory(path: &Path) -> Result<()> {
+    if finds_directory(path)? {
+        return Ok(());
+    }
+    create_directories(path)?;
+    set_mode(path, 0o700)
+}
+
 /// Creates a directory that must not be there yet, not even as a link to one.
 pub fn create_new_directory(path: &Path) -> Result<()> {
     fs::create_dir(path).map_err(|e| Error::io("create", path, &e))

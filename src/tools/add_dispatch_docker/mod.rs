@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result, one_line};
 use crate::formats::service_conf::lint::{self, About};
-use crate::layout::{self, Monitor};
+use crate::layout::{self, FIRST_SERVICE_CONF, Monitor, VERSIONS};
 use crate::machine::configurations;
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::locks::{Lock, Wait};
@@ -132,7 +132,7 @@ fn observe(monitor: &Monitor, request: &Request, template: Template) -> Result<O
     check_within(monitor, request)?;
     let mut missing_directories = decide::directories(monitor, request);
     missing_directories.retain(|dir| !files::is_directory(dir));
-    let service_conf = monitor.service(&request.model).dir.join("config_1/service.conf");
+    let service_conf = monitor.service(&request.model).dir.join(FIRST_SERVICE_CONF);
     Ok(Observed {
         now: clock::now(),
         user: environment::user_name(),
@@ -150,7 +150,7 @@ fn check_within(monitor: &Monitor, request: &Request) -> Result<()> {
     for dir in ["lib", "data"] {
         files::check_within(&monitor.uploads(), &upload.dir.join(dir))?;
     }
-    for path in ["config_1/service.conf", "plugin"] {
+    for path in [FIRST_SERVICE_CONF, VERSIONS] {
         files::check_within(&monitor.services(), &service.dir.join(path))?;
     }
     Ok(())

@@ -112,7 +112,7 @@ pub fn edit(
 
 /// The lock of whoever edits a model's holds.
 fn lock(monitor: &Monitor, model: &ModelName, wait: Wait) -> Result<Lock> {
-    site::make_lock_directory(monitor)?;
+    files::create_private_directory(&monitor.locks())?;
     Lock::take(&monitor.locks().join(format!("{model}.held")), wait)
 }
 

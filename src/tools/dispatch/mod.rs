@@ -11,11 +11,12 @@ use crate::error::{Error, Result};
 use crate::layout::Monitor;
 use crate::machine::locks::{Lock, Wait};
 use crate::machine::{environment, files, terminal};
+use crate::names::ModelName;
 use crate::rollout::tick::{self, Target};
 use crate::tools::edit::Mode;
 use crate::tools::lift;
 use crate::tools::shared::places::Places;
-use crate::tools::shared::site::{Say, Site, aloud, make_lock_directory};
+use crate::tools::shared::site::{Say, Site, aloud};
 use crate::tools::shared::{publish, success};
 
 mod all;
@@ -91,7 +92,7 @@ fn run(cli: Cli) -> Result<()> {
 }
 
 /// A model, for an operator's command.
-fn site<'a>(monitor: &'a Monitor, model: &'a crate::names::ModelName, say: Say<'a>) -> Result<Site<'a>> {
+fn site<'a>(monitor: &'a Monitor, model: &'a ModelName, say: Say<'a>) -> Result<Site<'a>> {
     Models::open(monitor)?;
     let places = Places::known(monitor, model)?;
     settle_removal(&places)?;
@@ -105,7 +106,7 @@ fn tick(models: &Models, target: &Target, manner: Manner, say: Say) -> Result<()
     }
     let places = Places::new(models.monitor, &target.model);
     places.check_within()?;
-    make_lock_directory(models.monitor)?;
+    files::create_private_directory(&models.monitor.locks())?;
     let _lock = Lock::take(&models.monitor.tick_lock(&target.model), wait(manner))?;
     settle_removal(&places)?;
     let mut site = Site::new(places.clone(), say);

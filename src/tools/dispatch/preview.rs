@@ -19,7 +19,7 @@ use crate::rollout::state::{Announced, Origin, Sight, State};
 use crate::rollout::tick::{Copied, List, Monitor, Target};
 use crate::tools::dispatch::amounts::{self, Amount, Copying};
 use crate::tools::hooks::{self, Hook};
-use crate::tools::shared::places::{Checked, Places, Published};
+use crate::tools::shared::places::{Checked, Published};
 use crate::tools::shared::publish;
 use crate::tools::shared::site::Site;
 use crate::version::Version;
@@ -27,7 +27,6 @@ use crate::version::Version;
 /// A model, and what would have become of it.
 pub struct Preview<'a> {
     site: Site<'a>,
-    places: Places<'a>,
     state: Option<State>,
     seen: Option<Seen>,
     checked: Option<Checked>,
@@ -42,10 +41,8 @@ pub struct Preview<'a> {
 impl<'a> Preview<'a> {
     /// Nothing would have been done yet.
     pub fn new(site: Site<'a>) -> Preview<'a> {
-        let places = site.places.clone();
         Preview {
             site,
-            places,
             state: None,
             seen: None,
             checked: None,
@@ -56,7 +53,7 @@ impl<'a> Preview<'a> {
     }
 
     fn model(&self) -> &'a ModelName {
-        self.places.model
+        self.site.places.model
     }
 
     /// Shows a line.
@@ -78,7 +75,7 @@ impl<'a> Preview<'a> {
     }
 
     fn show_hook(&mut self, hook: Hook, failing: &str) {
-        let program = hooks::program(&self.places.monitor.hooks(self.model()), hook);
+        let program = hooks::program(&self.site.places.monitor.hooks(self.model()), hook);
         if let Ok(Some(program)) = program {
             let program = program.display().to_string();
             self.would(&format!("run {program}{failing}"));
@@ -93,14 +90,14 @@ impl<'a> Preview<'a> {
         }
         let files = match checked.published {
             Published::SameAsUpload => {
-                let dir = self.places.service.version(version);
+                let dir = self.site.places.service.version(version);
                 trees::digest(&dir, &trees::survey(&dir)?)?
             }
             Published::Absent | Published::Other => {
-                trees::digest(&self.places.upload.dir, &checked.uploaded)?
+                trees::digest(&self.site.places.upload.dir, &checked.uploaded)?
             }
         };
-        publish::check_pushed(&files, expected, &self.places)
+        publish::check_pushed(&files, expected, &self.site.places)
     }
 
     fn copying(&self, version: &Version, checked: &Checked) -> Copying {
@@ -109,7 +106,7 @@ impl<'a> Preview<'a> {
         let earlier = checked
             .expected
             .as_deref()
-            .and_then(|manifest| publish::earlier(version, manifest, &self.places));
+            .and_then(|manifest| publish::earlier(version, manifest, &self.site.places));
         let linked = earlier.and_then(|earlier| {
             let from = Version::of_directory(earlier.dir.file_name().map_or(b"", OsStr::as_bytes)).ok()?;
             let same = files().filter(|(path, _)| earlier.files.get(path).is_some());
@@ -194,7 +191,7 @@ impl Monitor for Preview<'_> {
     }
 
     fn write_conf(&mut self, name: &str, before: &[u8], after: &[u8]) -> Result<()> {
-        let path = self.places.conf(name).display().to_string();
+        let path = self.site.places.conf(name).display().to_string();
         terminal::show_diff(&path, Some(before), after);
         self.has_said = true;
         self.change(|seen| {
@@ -259,7 +256,7 @@ impl Monitor for Preview<'_> {
     }
 
     fn seal(&mut self, version: &Version) -> Result<Option<Digest>> {
-        let digest = self.places.manifest_digest(version)?;
+        let digest = self.site.places.manifest_digest(version)?;
         if digest.is_none() {
             self.would(&format!("take {version} as it is in plugin/ already, and write its manifest"));
         }
@@ -289,7 +286,7 @@ impl Monitor for Preview<'_> {
         success: &Success,
         is_begun: bool,
     ) -> Result<()> {
-        let checked = self.places.check_upload(target, version, success, is_begun)?;
+        let checked = self.site.places.check_upload(target, version, success, is_begun)?;
         self.check_content(version, &checked)?;
         self.checked = Some(checked);
         Ok(())
@@ -301,7 +298,7 @@ impl Monitor for Preview<'_> {
         };
         match checked.published {
             Published::SameAsUpload => {
-                if self.places.manifest_digest(version)?.is_none() {
+                if self.site.places.manifest_digest(version)?.is_none() {
                     self.would(&format!(
                         "take {version} as it is in plugin/ already, and write its manifest"
                     ));
@@ -323,7 +320,7 @@ impl Monitor for Preview<'_> {
     }
 
     fn place(&mut self, version: &Version) -> Result<Option<Digest>> {
-        self.places.manifest_digest(version)
+        self.site.places.manifest_digest(version)
     }
 
     fn discard_copy(&mut self, _version: &Version) -> Result<()> {
@@ -343,7 +340,7 @@ impl Monitor for Preview<'_> {
     }
 
     fn delete(&mut self, versions: &[Version]) -> Result<()> {
-        let bytes = crate::machine::versions::bytes(&self.places.service.versions(), versions)?;
+        let bytes = crate::machine::versions::bytes(&self.site.places.service.versions(), versions)?;
         let line = format!("{}: {}", self.model(), would_be_deleted(versions, bytes));
         self.show(&line);
         Ok(())

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::layout::Monitor;
+use crate::layout::{FIRST_SERVICE_CONF, Monitor};
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::probe::ask_all;
 use crate::machine::{environment, net};
@@ -38,7 +38,7 @@ pub fn files(places: &Places) -> Result<Files> {
 /// out of the directories to which others may write are not followed.
 fn of_model(monitor: &Monitor, model: &ModelName) -> Result<Files> {
     let list = monitor.member_list(model);
-    let conf = monitor.service(model).dir.join("config_1/service.conf");
+    let conf = monitor.service(model).dir.join(FIRST_SERVICE_CONF);
     let env = match if_exists(list.clone())? {
         Some(list) => Some(list),
         None => if_exists_within(&monitor.uploads(), monitor.upload(model).env_sh())?,

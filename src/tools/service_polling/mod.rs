@@ -59,12 +59,7 @@ fn run(cli: Cli) -> Result<()> {
 fn prepare(member: &Member) -> Result<()> {
     // legacy: service_polling.sh, `mkdir -p "$workspace/temp"`
     files::create_directories(&member.temp())?;
-    let dir = member.rollout();
-    if files::finds_directory(&dir)? {
-        return Ok(());
-    }
-    files::create_directories(&dir)?;
-    files::set_mode(&dir, 0o700)
+    files::create_private_directory(&member.rollout())
 }
 
 fn poll(member: &Member, settings: &Settings) -> Result<()> {

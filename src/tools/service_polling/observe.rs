@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::formats::announcement::{self, Said};
 use crate::formats::env_file::EnvFile;
 use crate::formats::shell::Context;
-use crate::layout::{ANNOUNCEMENT, Member, SERVICE_MODULE, STATE};
+use crate::layout::{ANNOUNCEMENT, FIRST_SERVICE_CONF, Member, SERVICE_MODULE, STATE};
 use crate::machine::files::{self, CONFIGURATION_LIMIT, Kind};
 use crate::machine::rsync::{self, Daemon, Limits, Remote, Transfer};
 use crate::machine::{clock, environment, versions};
@@ -148,9 +148,6 @@ pub fn installed(member: &Member, settings: &Settings) -> Result<Observed> {
     })
 }
 
-/// The monitor's service.conf, below the model's directory.
-const SERVICE_CONF: &str = "config_1/service.conf";
-
 /// What one look at the monitor finds.
 #[derive(Debug)]
 pub struct Look {
@@ -178,14 +175,14 @@ pub fn look(member: &Member, settings: &Settings) -> Result<Look> {
     let (report, state) = (format!("version/{address}"), format!("version/{STATE}{address}"));
     let fetch = Transfer::FetchTogether {
         from: Remote { module: SERVICE_MODULE, path: format!("{model}/") },
-        names: [ANNOUNCEMENT, SERVICE_CONF, &report, &state].map(str::to_owned).into(),
+        names: [ANNOUNCEMENT, FIRST_SERVICE_CONF, &report, &state].map(str::to_owned).into(),
         to: found.dir.clone(),
         limit: announcement::LIMIT,
     };
     rsync::run(&settings.daemon, &fetch, Limits::SMALL)?;
     let (heard, refusal) = heard(found.find(ANNOUNCEMENT, announcement::LIMIT)?, model);
     Ok(Look {
-        service_conf: service_conf(found.find(SERVICE_CONF, CONFIGURATION_LIMIT)?, model)?,
+        service_conf: service_conf(found.find(FIRST_SERVICE_CONF, CONFIGURATION_LIMIT)?, model)?,
         heard,
         refusal,
         copies: Copies {
@@ -241,11 +238,11 @@ fn service_conf(fetched: Copy, model: &ModelName) -> Result<Vec<u8>> {
     match fetched {
         Copy::Bytes(bytes) => Ok(bytes),
         Copy::Missing => Err(Error::failed(format!(
-            "{model} has no file {SERVICE_CONF} on the monitor; check that the model is registered there \
+            "{model} has no file {FIRST_SERVICE_CONF} on the monitor; check that the model is registered there \
              (add_dispatch_docker)"
         ))),
         Copy::Unknown => Err(Error::failed(format!(
-            "{model} has no file {SERVICE_CONF} of at most {CONFIGURATION_LIMIT} bytes on the monitor; look at it there"
+            "{model} has no file {FIRST_SERVICE_CONF} of at most {CONFIGURATION_LIMIT} bytes on the monitor; look at it there"
         ))),
     }
 }

@@ -12,7 +12,7 @@ use crate::formats::announcement::{self, Announcement, FIRST_INSTANCE, Numbers};
 use crate::formats::env_file::EnvFile;
 use crate::formats::member_state::{self, MemberState};
 use crate::formats::shell::Context;
-use crate::layout::{Monitor as Tree, STATE};
+use crate::layout::STATE;
 use crate::machine::files::{self, CONFIGURATION_LIMIT};
 use crate::machine::locks::{Lock, Wait};
 use crate::machine::rsync::Daemon;
@@ -134,7 +134,7 @@ impl Monitor for Site<'_> {
 
     fn lock(&mut self) -> Result<()> {
         let path = self.places.monitor.state_lock(self.places.model);
-        make_lock_directory(self.places.monitor)?;
+        files::create_private_directory(&self.places.monitor.locks())?;
         self.lock = Some(Lock::take(&path, STATE_LOCK_WAIT)?);
         Ok(())
     }
@@ -439,14 +439,4 @@ impl Monitor for Site<'_> {
     fn say(&mut self, line: &str) -> Result<()> {
         line.lines().try_for_each(|line| (self.say)(&one_line(line)))
     }
-}
-
-/// The directory of the locks, which nobody but this user can look into.
-pub fn make_lock_directory(monitor: &Tree) -> Result<()> {
-    let dir = monitor.locks();
-    if files::is_directory(&dir) {
-        return Ok(());
-    }
-    files::create_directories(&dir)?;
-    files::set_mode(&dir, 0o700)
 }

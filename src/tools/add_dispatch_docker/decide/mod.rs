@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::formats::dispatchserver_sh::{Registry, StanzaState};
 use crate::formats::env_sh::EnvSh;
 use crate::formats::shell::Context;
-use crate::layout::Monitor;
+use crate::layout::{FIRST_SERVICE_CONF, Monitor};
 use crate::time::LocalTime;
 use crate::tools::add_dispatch_docker::cli::{Request, Service};
 
@@ -77,7 +77,7 @@ pub fn decide(observed: &Observed, request: &Request, monitor: &Monitor) -> Resu
 
     let mut actions: Vec<Action> =
         observed.missing_directories.iter().cloned().map(Action::CreateDirectory).collect();
-    let service_conf = monitor.service(model).dir.join("config_1/service.conf");
+    let service_conf = monitor.service(model).dir.join(FIRST_SERVICE_CONF);
     if observed.service_conf_is_missing {
         let conf = template::service_conf(&observed.template, request)?;
         actions.push(Action::Write(service_conf.clone(), conf));
