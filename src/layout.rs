@@ -24,7 +24,7 @@ pub const STATUS: &str = "status";
 pub const ROLLOUT: &str = ".rollout";
 /// Members that keep what they serve, in that directory.
 pub const HELD: &str = "held";
-/// What the members are told, beside `config_1/`.
+/// The announcement that members fetch, beside `config_1/`.
 pub const ANNOUNCEMENT: &str = ".rollout/announcement";
 /// What a model has gone through, beside that; on a member, what its poller remembers.
 pub const STATE_DOCUMENT: &str = ".rollout/state.json";
@@ -210,7 +210,7 @@ impl Service {
         self.dir.join(STATE_DOCUMENT)
     }
 
-    /// What the members are told.
+    /// The announcement that members fetch.
     pub fn announcement(&self) -> PathBuf {
         self.dir.join(ANNOUNCEMENT)
     }

@@ -21,7 +21,7 @@ const V: &str = "20180413192258";
 const NEXT: &str = "20180501000000";
 const THIRD: &str = "20180601000000";
 
-/// So many polls find no announcement that fits until a member follows service.conf.
+/// The number of polls without an announcement that fits, after which a member follows service.conf.
 const PATIENCE: usize = 10;
 
 fn ticked(world: &World) -> String {
@@ -41,7 +41,7 @@ fn serves(world: &World, n: usize) -> String {
     conf.lines().find_map(|line| line.strip_prefix("moduleversion=")).unwrap().to_owned()
 }
 
-/// So many members that serve V, which is confirmed.
+/// This number of members that serve V, which is confirmed.
 fn serving(world: &World, members: usize, settings: &str) {
     fleet(world, members, settings);
     // At most one batch each.
@@ -156,7 +156,7 @@ fn copied(from: &Path, to: &Path) {
     assert!(copy.arg("-a").arg(from).arg(to).status().unwrap().success());
 }
 
-/// Last night's backup announces what was announced last night. Nobody goes back to that by itself.
+/// Last night's backup announces what was announced last night. No member takes that again by itself.
 #[test]
 fn a_monitor_that_was_restored_from_a_backup_moves_nobody_until_it_is_adopted() {
     need!("rsync", "dash", "cp");

@@ -121,7 +121,7 @@ fn a_service_that_does_not_come_up_gets_the_version_before_back() {
 }
 
 /// Nobody tries it again by itself: neither after a rollback, nor after another version that
-/// worked. When an operator announces it once more, by its name, it is tried once.
+/// worked. When an operator announces it again, by its name, it is tried once.
 #[test]
 fn a_version_that_did_not_come_up_here_is_tried_once_when_it_is_announced_again() {
     need!("rsync", "dash", "sed");

@@ -106,7 +106,7 @@ fn history(world: &World) -> Vec<(String, String)> {
     told.lines().map(event).collect()
 }
 
-/// A1: whoever edits the list because the canary failed makes a mistake in it.
+/// A1: the operator who edits the list because the canary failed makes a mistake in it.
 #[test]
 fn a_list_that_cannot_be_read_while_a_canary_is_out_admits_nobody() {
     need!("rsync", "dash");
@@ -198,7 +198,7 @@ fn a_rollback_does_not_go_to_a_version_that_was_stopped() {
     assert_eq!(announced(&world), V1);
     let worth = |version: &str| world.worth(version);
     assert_eq!([worth(V1), worth(V2), worth(V3)], ["confirmed", "stopped", "bad"]);
-    // Whoever means it names it, and says so.
+    // An operator who means it names it, and says so.
     let said = refused(&world, &["--rollback", MODEL, "--to", V2], 1);
     assert!(
         said.contains(&format!("{V2} was never confirmed (stopped); name another version, or add --force"))
@@ -264,7 +264,7 @@ fn versions_are_ordered_by_their_publication_and_not_by_their_names() {
     assert!(refused.stderr.contains(&format!("as {after_it}, which was marked bad")), "{}", shown(&refused));
 }
 
-/// A18: what a killed tick did not tell is told by the next one, and nothing is told twice.
+/// A18: the next tick writes the lines that a killed one did not, and none twice.
 #[test]
 fn the_history_is_told_of_every_step_of_a_tick_that_was_killed_once() {
     need!("rsync", "dash");
@@ -457,7 +457,7 @@ fn a_state_that_is_lost_stops_everything_until_it_is_made_anew() {
             "{said}"
         );
         assert!(announcement(&world)["epoch"].as_i64().unwrap() > epoch, "members follow it");
-        // Whoever reports a version has confirmed it; of the other one nobody knows.
+        // A member that reports a version has confirmed it; the other one is unknown.
         assert_eq!((world.worth(V1).as_str(), world.worth(V2).as_str()), ("published", "confirmed"));
         let said = refused(&world, &["--rollback", MODEL], 1);
         assert!(said.contains("there is nothing to go back to"), "{said}");

@@ -211,7 +211,7 @@ fn a_second_rollback_never_lands_on_the_first_bad_one() {
     released(&world, NEXT);
     done(&world, &["--rollback", MODEL]);
     assert_eq!(announced(&world), BETTER);
-    // At once again, while members are on their way: whoever means that says where to.
+    // At once again, while members are on their way: an operator who means that says where to.
     let said = refused(&world, &["--rollback", MODEL], 1);
     let further = format!(
         "the rollback to {BETTER} is not confirmed by its members yet; see dispatch --status {MODEL}; to go further: \
@@ -305,7 +305,7 @@ fn a_pin_blocks_pushes_until_it_is_taken_away() {
     let sandbox = Sandbox::new();
     let world = sandbox.world();
     fleet(&world);
-    // In flight: the pin ends it, and whoever pins another has left it.
+    // In flight: the pin ends it, and an operator who pins another has left it.
     pushed(&world, BAD, "perhaps\n");
     ticked(&world);
     done(&world, &["--pin", GOOD, MODEL, "--why", "the fair"]);
@@ -387,7 +387,7 @@ fn what_cannot_be_done_is_said_in_one_line_and_changes_nothing() {
     let said = refused(&world, &["--rollback", MODEL], 75);
     assert!(said.contains("a script is publishing a version; try again in a minute"), "{said}");
     std::fs::remove_file(world.service("status")).unwrap();
-    // A tick that copies turns nobody away; whoever changes the state does, for an instant.
+    // A tick that copies turns nobody away; a run that changes the state does, for an instant.
     let tick = std::fs::File::create(world.tick_lock()).unwrap();
     fs2::FileExt::lock_exclusive(&tick).unwrap();
     let said = refused(&world, &["--rollback", MODEL, "--wait", "0"], 1);
@@ -452,7 +452,7 @@ fn a_rollback_whose_run_died_is_finished_by_the_next_tick_or_command_once() {
     }
 }
 
-/// A line of the history, as the state keeps it until it is told.
+/// A line of the history, as the state keeps it until it is written.
 fn untold(line: &str) -> Value {
     let told: Value = serde_json::from_str(line).unwrap();
     let [id, event, version] = ["id", "event", "version"].map(|key| told[key].clone());

@@ -398,7 +398,7 @@ pub fn manifest(text: &[u8]) {
     }
 }
 
-/// What members are told: what is read is written again, and means the same; what is refused is refused with its line.
+/// The announcement: what is read is written again, and means the same; what is refused is refused with its line.
 pub fn announcement(text: &[u8]) {
     let model = ModelName::parse(b"m").expect("a name");
     match Said::parse(text, &model) {

@@ -399,7 +399,7 @@ impl State {
         let version = &offer.version;
         self.publish(version, offer.manifest, actor);
         if self.publishing.as_ref().is_some_and(|publishing| publishing.version == *version) {
-            // Somebody announced it before its publication had ended: it must not be announced once more by that.
+            // Somebody announced it before its publication had ended: that must not announce it again.
             self.publishing = None;
             if let Some(push) = &mut self.push {
                 push.fate = Fate::Became(version.clone());
@@ -508,11 +508,11 @@ impl State {
         }
     }
 
-    /// What the history is told of an event.
+    /// The lines of the history about an event.
     fn tell(&mut self, event: &Event, actor: &Actor) {
         let lines = self.told_of(event, actor);
         for (place, line) in lines.into_iter().enumerate() {
-            // With the instant: after a restored backup the numbers of events are given once more.
+            // With the instant: after a restored backup the numbers of events are given again.
             let id = format!("{}.{place}.{}", self.events, actor.now_s);
             let by = if line.by.is_empty() { actor.by.clone() } else { line.by.clone() };
             self.untold.push(Told { id, at_s: actor.now_s, by, ..line });
@@ -583,7 +583,7 @@ impl State {
                     Phase::Aborted => lines.push(because(line("aborted", current))),
                     Phase::Done | Phase::Trailing | Phase::Running | Phase::Paused => {}
                 }
-                // Of one that trails it was told when it began to trail.
+                // One that trails has its line from when it began to trail.
                 if announced.is_some_and(|announced| announced.phase.is_in_flight()) {
                     lines.push(line("ended", current));
                 }
@@ -628,7 +628,7 @@ impl Announced {
 }
 
 impl Push {
-    /// Whether a refusal for this reason was told already. Numbers in it, such as the bytes that are free, do not make another.
+    /// Whether the history has a refusal for this reason already. Numbers in it, such as the bytes that are free, do not make another.
     pub fn was_refused(&self, reason: &str) -> bool {
         self.refusals.contains(&without_digits(reason))
     }
@@ -650,7 +650,7 @@ mod tests {
 
     const NOW: i64 = BEGIN + 60;
 
-    /// The state after an event of a person, and what the history is told of it.
+    /// The state after an event of a person, and the lines of the history about it.
     fn by_ann(state: State, event: &Event) -> (State, Vec<String>) {
         let state = state.after(event, &ann(NOW));
         let told = told(&state);
@@ -672,7 +672,7 @@ mod tests {
         canary().after(&Event::Paused { admission: only(&[1]) }, &ann(NOW))
     }
 
-    /// What an event changes besides the count of events and what the history is told.
+    /// What an event changes besides the count of events and the lines of the history.
     fn changes(state: &State, event: &Event) -> State {
         let after = state.clone().after(event, &at(NOW));
         assert_eq!(after.events, state.events + 1);

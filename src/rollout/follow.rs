@@ -3,7 +3,7 @@
 //! The announcement decides. service.conf must fit it: where it does not, or where there is no announcement any more, somebody
 //! else writes on the monitor, and the member waits until a tick has settled that. After [`PATIENCE`] polls nobody announces there
 //! any more; then the member does what the script does, but never takes a version whose announcement did not admit it, never
-//! goes back to one that it had before, and stays held if it was.
+//! takes one again that it had before, and stays held if it was.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::formats::service_conf;
 use crate::names::Address;
 use crate::version::Version;
 
-/// So many polls in a row find no announcement that fits until the member follows service.conf.
+/// The number of polls in a row without an announcement that fits, after which a member follows service.conf.
 pub const PATIENCE: u32 = 10;
 
 /// How many versions a member remembers that it had, or was not admitted to.
@@ -157,7 +157,7 @@ impl Memory {
         let has_it = installed.works && installed.conf.and_then(version_in).as_ref() == Some(&target.version);
         let offer = match (is_admitted || has_it, &announcement.before) {
             (true, _) => target,
-            // Whoever serves something goes on with it; a restart for nothing is one too many.
+            // A member that serves something goes on with it; a restart for nothing is one too many.
             (false, Some(before)) if !(installed.works && installed.conf.is_some()) => before,
             (false, _) => return Step::Stay,
         };

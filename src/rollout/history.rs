@@ -1,5 +1,5 @@
 //! What the history tells of an event. It is put into the state by the same rename as the event itself, and taken out when the
-//! history has it: so each fact is told exactly once, whatever dies in between.
+//! history has it: so each fact has exactly one line, whatever dies in between.
 
 use serde::{Deserialize, Serialize};
 

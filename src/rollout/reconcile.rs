@@ -136,7 +136,7 @@ fn edited(state: &State, seen: &Seen) -> Situation {
             }
         }
         _ if state.release(&named).is_some() => Situation::ByHand(named),
-        // Where nothing is announced yet this may be a template's; whoever finds `plugin/VERSION` knows.
+        // Where nothing is announced yet this may be a template's; `plugin/VERSION` decides that.
         _ => Situation::ByScript(named),
     }
 }

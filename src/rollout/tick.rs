@@ -3,7 +3,7 @@
 //! wherever it likes.
 //!
 //! Every change is made in this order: the new state is saved; then `status`, the announcement, service.conf and `success` are
-//! made to say what it says; then the history is told; then the state is saved as settled. Whatever dies in between, the next run
+//! made to say what it says; then the history is written; then the state is saved as settled. Whatever dies in between, the next run
 //! goes on from the saved state.
 
 use crate::digest::Digest;
@@ -439,7 +439,7 @@ impl<'a> Run<'a> {
         Actor { by: DISPATCH.to_owned(), now_s: self.monitor.now_s(), reason: reason.to_owned() }
     }
 
-    /// A tick that does what was asked for: by whoever runs it.
+    /// A tick that does what was asked for, in the name of the user who runs it.
     fn runner(&self) -> Actor {
         self.operator("")
     }
@@ -482,7 +482,7 @@ impl<'a> Run<'a> {
         }
         let untold = std::mem::take(&mut self.state.untold);
         if self.monitor.tell(&untold).is_err() {
-            // A history that cannot be written holds nothing up; it is told later.
+            // A history that cannot be written holds nothing up; it is written later.
             self.state.untold = untold;
         }
         self.state.settled = true;
@@ -490,7 +490,7 @@ impl<'a> Run<'a> {
     }
 
     /// Makes `success`, `status`, the announcement and service.conf say what the state says. In this order: while `success` is
-    /// there without `status`, a script would publish it once more.
+    /// there without `status`, a script would publish it again.
     fn project(&mut self) -> Result<()> {
         let seen = self.monitor.seen()?;
         let own = self.state.status().cloned();
@@ -720,7 +720,7 @@ impl<'a> Run<'a> {
         if phase == Phase::Done
             && let Some(announced) = self.state.announced.clone()
         {
-            // Whoever has it confirms it.
+            // Members that have it confirm it.
             let fleet = self.monitor.fleet(&self.state, &announced);
             if let Some(ending) = reconcile::ended_by_script(&self.state, &fleet)
                 && ending.confirms()
@@ -910,7 +910,7 @@ impl<'a> Run<'a> {
         self.commit_announcement(vec![published], announcing, &actor)
     }
 
-    /// After the lock was given back, whoever had it may have changed the state.
+    /// After the lock was given back: another run may have changed the state.
     fn lock_again(&mut self) -> Result<()> {
         self.has_lost_lock = true;
         self.monitor.lock()?;
@@ -1064,7 +1064,7 @@ impl<'a> Run<'a> {
 
     /// `success` is gone. A script's check removes it, which takes every `success` for the one whose upgrade has ended: one that
     /// was not published yet is put back, and published by the next tick. A person who removes it meanwhile cannot be told from
-    /// that; what was pushed must not be lost, so they are told, and remove it again. Where the upload has changed since, a push
+    /// that; what was pushed must not be lost, so that person gets a line, and removes it again. Where the upload has changed since, a push
     /// is under way that will bring its own.
     fn without_success(&mut self, actor: &Actor) -> Result<()> {
         let Some(push) = self.state.push.clone() else { return Ok(()) };
@@ -1276,7 +1276,7 @@ impl<'a> Run<'a> {
         let fleet = self.monitor.fleet(&self.state, &announced);
         let outcome = advance::advance(&self.state, &fleet, self.monitor.now_s());
         if let Some(why) = &outcome.on_failure {
-            // Before it is ended: whoever dies over it runs it again rather than never.
+            // Before it is ended: after a run that dies over it, it runs again rather than never.
             self.monitor.on_failure(announced.version(), why);
         }
         self.lock_again()?;

@@ -79,7 +79,7 @@ pub fn tell(event: Event, monitor: &Monitor, model: &ModelName) -> Result<()> {
     append(&[event], &read(monitor, model)?, monitor, model)
 }
 
-/// Adds what was not told yet, in one write: a run that died may have told it, and not noted that it did. Only for whoever holds the
+/// Adds the lines that are missing, in one write: a run that died may have written them, and not noted that. Only for a run that holds the
 /// lock of the model's state.
 pub fn tell_once(lines: &[Told], monitor: &Monitor, model: &ModelName) -> Result<()> {
     if lines.is_empty() || !files::is_directory(&monitor.logs()) {

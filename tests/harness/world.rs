@@ -228,7 +228,7 @@ impl World<'_> {
         self.write(self.service(".rollout/state.json"), serde_json::to_vec_pretty(&state).unwrap());
     }
 
-    /// So many seconds go by, as far as the rollout in flight can tell.
+    /// This number of seconds goes by, as far as the rollout in flight can tell.
     pub fn rollout_ages(&self, seconds: i64) {
         self.change_state(|state| {
             for time in ["started_s", "began_s", "progress_s", "batch_confirmed_s"] {

@@ -281,7 +281,7 @@ fn changes(before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>
         let is_staged =
             |part: std::path::Component| part.as_os_str().as_encoded_bytes().starts_with(b".staging-");
         (name.starts_with('.') && name.ends_with(".lock"))
-            // What a poller remembers of what it was told, and of its failure.
+            // What a poller remembers of the announcement, and of its failure.
             || path.components().any(|part| part.as_os_str() == ".rollout")
                 && path.components().any(|part| part.as_os_str() == "workspace")
             || path.ends_with(".rollout") || path.ends_with(".rollout/state.json")

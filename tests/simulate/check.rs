@@ -137,7 +137,7 @@ fn found_in(
         let worth = world.worth(version);
         let is_named = match cause {
             Cause::Again(Request { aim: Aim::BackTo(named) | Aim::Pin(named), is_forced, .. }) => {
-                // A command may announce once more what is announced.
+                // A command may announce again what is announced.
                 named == version && (*is_forced || before.is_some_and(|before| before.version() == version))
             }
             Cause::Tick { is_forced } => *is_forced && announced.origin == Origin::Push,

@@ -282,7 +282,7 @@ fn long() {
     );
 }
 
-/// How often each kind of violation is found: for whoever works on this.
+/// How often each kind of violation is found: for developers.
 #[test]
 #[ignore = "a survey"]
 fn survey() {

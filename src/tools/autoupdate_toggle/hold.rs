@@ -110,7 +110,7 @@ pub fn edit(
     denials.map_or(Ok(()), |denials| rsyncd::tell_effect(denials, verb, &ranges))
 }
 
-/// The lock of whoever edits a model's holds.
+/// The lock for an edit of a model's holds.
 fn lock(monitor: &Monitor, model: &ModelName, wait: Wait) -> Result<Lock> {
     files::create_private_directory(&monitor.locks())?;
     Lock::take(&monitor.locks().join(format!("{model}.held")), wait)

@@ -17,7 +17,7 @@ pub struct Amount {
 }
 
 impl Amount {
-    /// That of files of so many bytes each.
+    /// That of files of these sizes, in bytes.
     pub fn of(sizes: impl Iterator<Item = u64>) -> Amount {
         // Sparse files may claim more than there is in the world.
         let add =

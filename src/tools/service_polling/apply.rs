@@ -32,7 +32,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How long `service_stop` and `service_start` may take, each.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 
-/// How long a service may take to come up until the monitor is told that this member is updating.
+/// How long a service may take to come up until this member reports that it is updating.
 const SLOW: Duration = Duration::from_secs(5);
 
 /// A version of so many bytes takes a while to fetch and to load: the monitor is told at once that
@@ -97,7 +97,7 @@ fn act(action: &Action, poll: &mut Session) -> Result<()> {
         Action::FetchVersion { version, similar, manifest } => fetch(version, similar, *manifest, poll),
         Action::PreRestart(version) => run_hook(Hook::PreRestart, version, "", poll),
         Action::PostRestart(version) => {
-            // The service came up: when it is down once more, that is another failure. It is saved
+            // The service came up: when it is down again, that is another failure. It is saved
             // with the step that follows.
             poll.state.on_failure = None;
             complain_of(run_hook(Hook::PostRestart, version, "", poll));

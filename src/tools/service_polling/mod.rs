@@ -114,7 +114,7 @@ fn follow(look: &Look, observed: &Observed, session: &mut Session) -> Result<Ste
     Ok(step)
 }
 
-/// Reports once more that the version that is announced does not come up here, unless that is the
+/// Reports again that the version that is announced does not come up here, unless that is the
 /// last report; returns whether it was news.
 fn tell_of_known_failure(error: &Error, observed: &Observed, session: &mut Session) -> bool {
     let Some((version, attempt)) = decide::known_to_fail(observed, &session.state) else { return false };

@@ -25,7 +25,7 @@ pub const LIMIT: u64 = 16 << 20;
 pub enum Todo {
     /// The service was not restarted yet, or could not be started.
     Restart,
-    /// It was started and has not answered yet. It is not started once more: it may be loading its
+    /// It was started and has not answered yet. It is not started again: it may be loading its
     /// model.
     Await,
     /// It came up, and that was not reported yet.
@@ -210,7 +210,7 @@ impl State {
             Change::Works(conf) => {
                 self.pending = None;
                 // What did not come up here is not tried again, also when others have worked since:
-                // it may be announced once more. Only if it is the one that works now, it has not
+                // it may be announced again. Only if it is the one that works now, it has not
                 // failed after all.
                 self.failed = self.failed.take().filter(|failed| failed.conf.0 != *conf);
             }

@@ -1,5 +1,5 @@
-//! What the monitor is told: which version came up (contract section 2), and how far this member is
-//! with one; and what the site's own program was told of a service that is down.
+//! What a member reports: which version came up (contract section 2), and how far this member is
+//! with one; and what the site's own program hears of a service that is down.
 
 use crate::error::Result;
 use crate::formats::member_state::{MemberState, Word};
@@ -12,7 +12,7 @@ use crate::tools::service_polling::session::Session;
 use crate::tools::service_polling::state::Reported;
 use crate::version::Version;
 
-/// Tells how far this member is with a version, unless that was told before; returns whether it was
+/// Reports how far this member is with a version, unless that was reported before; returns whether it was
 /// news. Nothing depends on it: a monitor that does not take it is worth a debug line, and no more
 /// time than [`Limits::BRIEF`].
 pub fn tell(word: Word, version: &Version, message: &str, poll: &mut Session) -> bool {

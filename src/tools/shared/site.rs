@@ -43,7 +43,7 @@ const STATE_LOCK_WAIT: Wait = Wait::AtMost(Duration::from_secs(10));
 /// Where the lines for the log go.
 pub type Say<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
 
-/// Says a line to whoever waits for it.
+/// Says a line to the operator.
 pub fn aloud(line: &str) -> Result<()> {
     terminal::say(line);
     Ok(())
@@ -263,7 +263,7 @@ impl Monitor for Site<'_> {
         let mut seen = Vec::new();
         let Places { service, .. } = &self.places;
         if let Err(error) = files::check_within(&service.dir, &service.reports()) {
-            // Whoever reports through a link that leads elsewhere has not reported.
+            // A report through a link that leads elsewhere is none.
             log::debug!("{error}");
             return Ok(seen);
         }
