@@ -9,9 +9,11 @@ use std::collections::VecDeque;
 
 /// A connection for a small file: seconds of the monitor's processor.
 const CONNECTION: f64 = 0.0046;
-/// Connections of a poll that fetches a large version: the look, the manifest, that it is updating, the version, the report.
+/// Connections of a poll that fetches a large version: the look, the manifest, that it is updating,
+/// the version, the report.
 const CONNECTIONS_OF_A_FETCH: f64 = 5.0;
-/// Connections of a poll that has to wait for its batch. It makes one by now; the tables of docs/scale.md are those of two.
+/// Connections of a poll that has to wait for its batch. It makes one by now; the tables of
+/// docs/scale.md are those of two.
 const CONNECTIONS_OF_A_WAIT: f64 = 2.0;
 /// Seconds of processor for each GiB that is sent whole.
 const SENT_WHOLE: f64 = 0.75;

@@ -92,7 +92,8 @@ impl Monitor {
         self.root.join("scripts/dispatch/log")
     }
 
-    /// The directory of the locks, `scripts/dispatch/lock`: where no rsync daemon lets anybody write.
+    /// The directory of the locks, `scripts/dispatch/lock`: where no rsync daemon lets anybody
+    /// write.
     pub fn locks(&self) -> PathBuf {
         self.root.join("scripts/dispatch/lock")
     }
@@ -321,7 +322,8 @@ impl Member {
         self.watch.join("hooks")
     }
 
-    /// What the poller keeps, beside the installed service.conf: in a container that is the host's, and survives its image.
+    /// What the poller keeps, beside the installed service.conf: in a container that is the host's,
+    /// and survives its image.
     pub fn rollout(&self) -> PathBuf {
         self.workspace.join("bin/etc").join(ROLLOUT)
     }

@@ -10,8 +10,8 @@
 //! - [`tools`]: one module per binary. Each observes the machine, decides (a pure function), and applies the decision.
 //! - [`rollout`]: what a model goes through, as pure functions: no clock, no file, no tool.
 //!
-//! Imports run one way: `bin -> lib -> tools -> {rollout, formats, machine, words}`; `rollout -> {formats, words}`.
-//! docs/architecture.md says why.
+//! Imports run one way: `bin -> lib -> tools -> {rollout, formats, machine, words}`;
+//! `rollout -> {formats, words}`. docs/architecture.md says why.
 
 pub mod by_path;
 pub mod daemon_answer;

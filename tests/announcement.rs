@@ -21,7 +21,8 @@ const V: &str = "20180413192258";
 const NEXT: &str = "20180501000000";
 const THIRD: &str = "20180601000000";
 
-/// The number of polls without an announcement that fits, after which a member follows service.conf.
+/// The number of polls without an announcement that fits, after which a member follows
+/// service.conf.
 const PATIENCE: usize = 10;
 
 fn ticked(world: &World) -> String {
@@ -156,7 +157,8 @@ fn copied(from: &Path, to: &Path) {
     assert!(copy.arg("-a").arg(from).arg(to).status().unwrap().success());
 }
 
-/// Last night's backup announces what was announced last night. No member takes that again by itself.
+/// Last night's backup announces what was announced last night. No member takes that again by
+/// itself.
 #[test]
 fn a_monitor_that_was_restored_from_a_backup_moves_nobody_until_it_is_adopted() {
     need!("rsync", "dash", "cp");

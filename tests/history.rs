@@ -194,7 +194,8 @@ fn confirmed_before(world: &World, members: usize) {
     world.write(world.upload("success"), success);
 }
 
-/// Runs `dispatch`, which is killed when it gives a temporary file of the model its name for so many times.
+/// Runs `dispatch`, which is killed when it gives a temporary file of the model its name for so
+/// many times.
 fn killed_at(world: &World, temporary: &str, time: usize, arguments: &[&str]) {
     let command = world.command(Tool::Dispatch, Side::BINARY, arguments);
     let mut killed = Command::new("strace");

@@ -152,7 +152,8 @@ fn a_list_that_cannot_be_read_while_a_canary_is_out_admits_nobody() {
     }
 }
 
-/// A2: a push in a change freeze is not complete, and does not go to all at once when the freeze ends.
+/// A2: a push in a change freeze is not complete, and does not go to all at once when the freeze
+/// ends.
 #[test]
 fn a_push_while_everybody_is_held_waits_and_goes_out_in_batches() {
     need!("rsync", "dash");

@@ -135,8 +135,9 @@ fn the_announcement_is_read_before_service_conf_and_the_manifest_is_fetched_by_i
     assert!(serves_new(&world));
 }
 
-/// What the daemon's process of each connection of a poll reads of the model's directory, in order, the versions left out. The daemon is
-/// started by the client, under strace, as inetd would start it.
+/// What the daemon's process of each connection of a poll reads of the model's directory, in order,
+/// the versions left out. The daemon is started by the client, under strace, as inetd would start
+/// it.
 fn read_by_the_daemon(sandbox: &Sandbox, world: &World) -> Vec<Vec<String>> {
     let log = world.path("trace");
     let daemon = format!(
@@ -257,8 +258,8 @@ fn a_service_conf_that_does_not_fit_the_announcement_is_waited_out_quietly() {
     assert_eq!((poll(&world).status, serves_new(&world)), (0, true));
 }
 
-/// What a try fetched that was cut off, or that found a file gone which it had listed, is nothing to
-/// go by.
+/// What a try fetched that was cut off, or that found a file gone which it had listed, is nothing
+/// to go by.
 #[test]
 fn a_look_that_is_tried_again_begins_anew() {
     need!("rsync");
@@ -368,7 +369,8 @@ fn where_manifests_are_is_a_directory_wherever_it_lies_or_the_version_is_refused
     assert_eq!((poll(&world).status, serves_new(&world)), (0, true));
 }
 
-/// A link to nowhere is no directory of manifests, and a daemon that keeps dot files to itself has none.
+/// A link to nowhere is no directory of manifests, and a daemon that keeps dot files to itself has
+/// none.
 #[test]
 fn where_the_monitor_shows_no_dot_files_nobody_waits_and_nothing_is_checked() {
     need!("rsync");

@@ -88,7 +88,8 @@ fn old_versions_go_when_every_member_confirmed_and_only_those_that_nobody_needs(
         confirmed(&world);
         let outcome = dispatched(&world, options);
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{}", shown(&outcome));
-        // OLD[0] and OLD[1]: reported; OLD[4] and OLD[5]: the newest two; BEFORE: confirmed, and announced before.
+        // OLD[0] and OLD[1]: reported; OLD[4] and OLD[5]: the newest two; BEFORE: confirmed, and
+        // announced before.
         let kept = [OLD[0], OLD[1], OLD[4], OLD[5], BEFORE, NEW];
         assert_eq!(names(&world, "plugin"), expected(&kept), "{options:?}, {list}");
         assert_eq!(names(&world, ".rollout/manifests"), kept);
@@ -160,7 +161,8 @@ fn what_would_be_deleted_is_said_and_then_deleted_now() {
         refused.stderr
     );
     assert_eq!((prune(&[]).status, prune(&[]).stdout.as_str()), (0, ""), "nobody asks for it");
-    // config_1 announces BEFORE, config_2 OLD[0]; OLD[1] is reported; OLD[5] is the newest of the others.
+    // config_1 announces BEFORE, config_2 OLD[0]; OLD[1] is reported; OLD[5] is the newest of the
+    // others.
     let before = names(&world, "plugin");
     let said = prune(&[MODEL, "--keep", "1", "--dry-run"]);
     assert_eq!((said.status, said.stderr.as_str()), (0, ""), "{}", shown(&said));

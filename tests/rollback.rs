@@ -398,7 +398,8 @@ fn what_cannot_be_done_is_said_in_one_line_and_changes_nothing() {
     assert!(said.contains(&format!("{MODEL}.state is held by")), "{said}");
 }
 
-/// As a run leaves it that died behind its state, behind the announcement, behind `status`, or behind one of two service.conf.
+/// As a run leaves it that died behind its state, behind the announcement, behind `status`, or
+/// behind one of two service.conf.
 #[test]
 fn a_rollback_whose_run_died_is_finished_by_the_next_tick_or_command_once() {
     need!("rsync", "dash");

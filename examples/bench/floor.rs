@@ -18,8 +18,8 @@ pub fn tick(root: &Path, looks: &str) -> Result<()> {
     least(root, looks == PROMISED).map_err(|e| format!("{}: {e}", root.display()))
 }
 
-/// With this second argument it also looks for what a run that was killed has left, for holds, for the model's state and its
-/// directory.
+/// With this second argument it also looks for what a run that was killed has left, for holds, for
+/// the model's state and its directory.
 pub const PROMISED: &str = "promised";
 
 fn least(root: &Path, is_promised: bool) -> std::io::Result<()> {

@@ -398,7 +398,8 @@ pub fn manifest(text: &[u8]) {
     }
 }
 
-/// The announcement: what is read is written again, and means the same; what is refused is refused with its line.
+/// The announcement: what is read is written again, and means the same; what is refused is refused
+/// with its line.
 pub fn announcement(text: &[u8]) {
     let model = ModelName::parse(b"m").expect("a name");
     match Said::parse(text, &model) {
@@ -461,7 +462,8 @@ fn check_held(text: &[u8], edited: &[u8], added: &[Hold], stays: impl Fn(&Hold) 
     assert_eq!(Held::parse(edited), Ok(Held(holds.chain(added.to_vec()).collect())), "{}", shown(edited));
 }
 
-/// What a model has gone through: what is read is written again, and means the same; what is refused is refused with its line.
+/// What a model has gone through: what is read is written again, and means the same; what is
+/// refused is refused with its line.
 pub fn state(text: &[u8]) {
     let model = ModelName::parse(b"m").expect("a name");
     match Rollout::parse(text, &model) {

@@ -1,8 +1,10 @@
-//! `.rollout/announcement`: what a monitor wants of the members of a model, in one file that is replaced by one rename. Written by
-//! `dispatch`, read by `service_polling`; scripts know nothing of it and follow service.conf.
+//! `.rollout/announcement`: what a monitor wants of the members of a model, in one file that is
+//! replaced by one rename. Written by `dispatch`, read by `service_polling`; scripts know nothing
+//! of it and follow service.conf.
 //!
-//! The first line is the body, one JSON object. What stands after it is for a signature and is not read yet. A reader ignores
-//! keys that it does not know, but not those that `must` names: then it must not act on the announcement at all.
+//! The first line is the body, one JSON object. What stands after it is for a signature and is not
+//! read yet. A reader ignores keys that it does not know, but not those that `must` names: then it
+//! must not act on the announcement at all.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +19,8 @@ use crate::version::Version;
 /// The form of the body; it grows only when a key changes its meaning.
 pub const SCHEMA: u32 = 1;
 
-/// The largest announcement that is read, in bytes: two service.conf, and a thousand addresses, have some 50 KB.
+/// The largest announcement that is read, in bytes: two service.conf, and a thousand addresses,
+/// have some 50 KB.
 pub const LIMIT: u64 = 4 << 20;
 
 /// The keys of this schema that `must` may name.
@@ -26,7 +29,8 @@ const KNOWN: [&str; 11] = [
     "held",
 ];
 
-/// The bytes of a file: text where they are UTF-8, otherwise a list of numbers (a service.conf may have remarks in GBK).
+/// The bytes of a file: text where they are UTF-8, otherwise a list of numbers (a service.conf may
+/// have remarks in GBK).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
 pub struct Bytes(pub Vec<u8>);
@@ -67,7 +71,8 @@ pub const FIRST_INSTANCE: &str = "config_1";
 pub struct Offer {
     /// The version.
     pub version: Version,
-    /// The digest of its manifest's bytes; `None` where a script published it and it has no manifest.
+    /// The digest of its manifest's bytes; `None` where a script published it and it has no
+    /// manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<Digest>,
     /// What members install as service.conf.
@@ -141,7 +146,8 @@ pub struct Announcement {
 /// What a monitor says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    /// Follow service.conf, as scripts do: `MODEL_ROLLOUT_LEGACY=1` of dispatch.sh's wrapper leaves this.
+    /// Follow service.conf, as scripts do: `MODEL_ROLLOUT_LEGACY=1` of dispatch.sh's wrapper leaves
+    /// this.
     FollowServiceConf,
     /// An announcement.
     Announcement(Box<Announcement>),
@@ -158,7 +164,8 @@ struct Head {
 }
 
 impl Said {
-    /// Reads the file of a model. Fails where it is damaged, of another model, or needs a newer reader.
+    /// Reads the file of a model. Fails where it is damaged, of another model, or needs a newer
+    /// reader.
     pub fn parse(source: &[u8], model: &ModelName) -> Result<Said, Refusal> {
         let refused = |what: String, instead: &str| Err(Refusal::at(source, 0, what, instead));
         let again = "the next tick writes it again";

@@ -1,6 +1,8 @@
-//! `.rollout/held` in `datamining_service/MODEL/`: members that must keep what they serve. A line each: `ADDRESS UNTIL BY REASON`. UNTIL is
-//! an instant with its offset, `2026-11-26T20:00:00+08:00`, or `-`; BY is who holds it, as `user@host`; the reason is the rest
-//! of the line. Blank lines and lines that begin with `#` are remarks. A line whose time is over counts as absent.
+//! `.rollout/held` in `datamining_service/MODEL/`: members that must keep what they serve. A line
+//! each: `ADDRESS UNTIL BY REASON`. UNTIL is an instant with its offset,
+//! `2026-11-26T20:00:00+08:00`, or `-`; BY is who holds it, as `user@host`; the reason is the rest
+//! of the line. Blank lines and lines that begin with `#` are remarks. A line whose time is over
+//! counts as absent.
 
 use chrono::{DateTime, FixedOffset, SecondsFormat};
 

@@ -1,12 +1,16 @@
-//! `version/.state-ADDRESS`: what a member's poller last reported to the monitor, beside its report. One JSON object. Legacy pollers
-//! leave none.
+//! `version/.state-ADDRESS`: what a member's poller last reported to the monitor, beside its
+//! report. One JSON object. Legacy pollers leave none.
 //!
-//! - `word`: a report only says which version came up. That one is on its way, was refused, or was taken back, nobody else knows.
+//! - `word`: a report only says which version came up. That one is on its way, was refused, or was
+//!   taken back, nobody else knows.
 //! - `version`: a state about another one than the announced says nothing about the announced.
-//! - `seen`: the highest announcement that the member has seen, and `attempt` which try of it this is about.
-//! - `at_unix_s`: compared with the file's arrival it shows a member whose clock is wrong. Ages are counted from the arrival, since
-//!   only the monitor's clock can be compared with the announcement and with a report.
-//! - `message`: why; it is the error of the member's log, which an operator would otherwise have to look up there.
+//! - `seen`: the highest announcement that the member has seen, and `attempt` which try of it this
+//!   is about.
+//! - `at_unix_s`: compared with the file's arrival it shows a member whose clock is wrong. Ages are
+//!   counted from the arrival, since only the monitor's clock can be compared with the announcement
+//!   and with a report.
+//! - `message`: why; it is the error of the member's log, which an operator would otherwise have to
+//!   look up there.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +21,8 @@ use crate::version::Version;
 /// The longest text that is sent, in characters; an error keeps what it says first.
 const LONGEST_MESSAGE: usize = 400;
 
-/// The largest file that is read, in bytes: the longest text in UTF-8, escaped, and the other fields.
+/// The largest file that is read, in bytes: the longest text in UTF-8, escaped, and the other
+/// fields.
 pub const LIMIT: u64 = 8 << 10;
 
 /// How far a member is with a version.
@@ -59,7 +64,8 @@ pub struct MemberState {
     pub word: Word,
     /// With which version.
     pub version: Version,
-    /// The highest announcement that it has seen; `None` where it follows service.conf, as a script does.
+    /// The highest announcement that it has seen; `None` where it follows service.conf, as a script
+    /// does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Numbers>,
     /// Which attempt of that announcement this is about.
@@ -106,8 +112,9 @@ impl MemberState {
         bytes
     }
 
-    /// Whether this is worth sending after what was reported last. A poll that fails every minute reports it once, and that the
-    /// version is tried again takes no failure back, unless an operator asked for it.
+    /// Whether this is worth sending after what was reported last. A poll that fails every minute
+    /// reports it once, and that the version is tried again takes no failure back, unless an
+    /// operator asked for it.
     pub fn is_news_after(&self, last: Option<&MemberState>) -> bool {
         let Some(last) = last.filter(|last| last.version == self.version && last.attempt == self.attempt)
         else {

@@ -199,7 +199,8 @@ pub fn create_directories(path: &Path) -> Result<()> {
     missing.into_iter().rev().try_for_each(sync_directory_of)
 }
 
-/// Creates a directory that nobody but this user can look into. One that is there already keeps its mode.
+/// Creates a directory that nobody but this user can look into. One that is there already keeps its
+/// mode.
 pub fn create_private_directory(path: &Path) -> Result<()> {
     if finds_directory(path)? {
         return Ok(());

@@ -36,9 +36,10 @@ impl Drop for Lock {
 }
 
 impl Lock {
-    /// Takes the lock on a file, which is created where it is missing and never removed. One that was replaced or removed by
-    /// somebody else is noticed: then it is the new file that counts. Its content says who holds it and since when. The
-    /// descriptor is close-on-exec, so that no started service keeps the lock (defect 22).
+    /// Takes the lock on a file, which is created where it is missing and never removed. One that
+    /// was replaced or removed by somebody else is noticed: then it is the new file that counts.
+    /// Its content says who holds it and since when. The descriptor is close-on-exec, so that no
+    /// started service keeps the lock (defect 22).
     ///
     /// Fails with exit 75 when another run still holds it at the end of the wait; and when the path is a link or no regular
     /// file: whoever may write to the directory must not choose the file into which the owner is noted.
@@ -46,14 +47,16 @@ impl Lock {
         let asked = Instant::now();
         loop {
             let lock = Lock::take_opened(path, wait, asked)?;
-            // Somebody may have put another file there since it was opened: then another run locks that one.
+            // Somebody may have put another file there since it was opened: then another run locks
+            // that one.
             if lock.is_at(path)? {
                 return Ok(lock);
             }
         }
     }
 
-    /// Whether the path still leads to the file that is locked: otherwise another run may hold the lock, too.
+    /// Whether the path still leads to the file that is locked: otherwise another run may hold the
+    /// lock, too.
     pub fn is_at(&self, path: &Path) -> Result<bool> {
         let known = self.file.metadata().map_err(|e| Error::io("look at the lock", path, &e))?;
         match std::fs::symlink_metadata(path) {

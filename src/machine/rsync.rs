@@ -92,8 +92,9 @@ pub enum Transfer {
         from: Remote,
         /// Validated names below it, at most one directory deep.
         names: Vec<String>,
-        /// The local directory, which is made for this. A name that the daemon does not have is not there afterwards; one that
-        /// it has, but that is larger than `limit`, no plain file, or unreadable for the daemon, is a symbolic link.
+        /// The local directory, which is made for this. A name that the daemon does not have is not
+        /// there afterwards; one that it has, but that is larger than `limit`, no plain file, or
+        /// unreadable for the daemon, is a symbolic link.
         to: PathBuf,
         /// The most bytes that are fetched of a file.
         limit: u64,
@@ -266,7 +267,8 @@ fn run_to_end(
         let stderr = match together {
             Some((names, to)) => {
                 let said = said_of(names, &finished.stderr);
-                // Where it has none of them, the connection ends at once, and what is said of that does not matter.
+                // Where it has none of them, the connection ends at once, and what is said of that
+                // does not matter.
                 let has_nothing = said.missing.len() == names.len();
                 if code.0 == 23 && (has_nothing || said.rest.is_empty()) {
                     said.missing.into_iter().try_for_each(|name| files::remove_if_exists(&to.join(name)))?;

@@ -1,11 +1,13 @@
 //! How the rollout of the announced version goes on: who is admitted next, when it ends, and how.
 //!
-//! Unknown is not nobody: where it is not known who the members are, or who of them is held, nothing is completed, admitted
-//! wider, rolled back or deleted, and its time does not run. The last policy that could be read stands.
+//! Unknown is not nobody: where it is not known who the members are, or who of them is held,
+//! nothing is completed, admitted wider, rolled back or deleted, and its time does not run. The
+//! last policy that could be read stands.
 //!
-//! The member list, its batches and the holds may be edited during a rollout. Each tick goes by what they say then: a member
-//! that is admitted stays admitted, and the next batch is made of the members that are free and not admitted, in the order of
-//! the list, up to the figure of `batches` that comes after the number of those that are admitted.
+//! The member list, its batches and the holds may be edited during a rollout. Each tick goes by
+//! what they say then: a member that is admitted stays admitted, and the next batch is made of the
+//! members that are free and not admitted, in the order of the list, up to the figure of `batches`
+//! that comes after the number of those that are admitted.
 
 use crate::error::Error;
 use crate::formats::announcement::{Admission, Numbers};
@@ -108,7 +110,8 @@ impl<'a> Round<'a> {
         self.free.len() + self.held
     }
 
-    /// Those that are admitted and have not failed, the current ones included: who stays admitted when nobody else must be.
+    /// Those that are admitted and have not failed, the current ones included: who stays admitted
+    /// when nobody else must be.
     pub fn touched(&self) -> Admission {
         Admission::Members(self.current())
     }
@@ -169,7 +172,8 @@ impl<'a> Round<'a> {
             admission => admission.clone(),
         };
         let ending = self.ending(phase, admission);
-        // Those that are held follow, where they are not admitted, or where it is not confirmed without them.
+        // Those that are held follow, where they are not admitted, or where it is not confirmed
+        // without them.
         let trails = self.held > 0 && (ending.admission != Admission::Everybody || !ending.confirms());
         if all_have_it && trails { Ending { phase: Phase::Trailing, ..ending } } else { ending }
     }
@@ -216,7 +220,8 @@ pub fn advance(state: &State, fleet: &Fleet, now_s: i64) -> Outcome {
     Tick { state, announced, now_s }.of(fleet)
 }
 
-/// That members have seen later announcements than this monitor has made, and what to do; `None` where none has.
+/// That members have seen later announcements than this monitor has made, and what to do; `None`
+/// where none has.
 pub fn restored(state: &State) -> Option<String> {
     if state.ahead.is_empty() {
         return None;
@@ -554,8 +559,8 @@ impl Tick<'_> {
     }
 }
 
-/// Who may install a version that is announced now. Where its rollout goes in batches there is always an admission, also of
-/// nobody.
+/// Who may install a version that is announced now. Where its rollout goes in batches there is
+/// always an admission, also of nobody.
 pub fn first_batch(free: &[Address], members: usize, policy: &Policy) -> Admission {
     let is_in_batches = policy.batches.targets(members).len() > 1;
     if !is_in_batches {

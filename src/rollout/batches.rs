@@ -46,7 +46,8 @@ impl Batches {
         Ok(Batches(targets))
     }
 
-    /// How many of a fleet of this size have the version after each batch; a batch that admits nobody is left out.
+    /// How many of a fleet of this size have the version after each batch; a batch that admits
+    /// nobody is left out.
     pub fn targets(&self, members: usize) -> Vec<usize> {
         let mut targets = Vec::new();
         for target in &self.0 {

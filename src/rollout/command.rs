@@ -1,5 +1,5 @@
-//! What operators want of a model: as events, or refused with the reason. A command is about the version that was announced when
-//! the operator spoke; a tick may have announced another since.
+//! What operators want of a model: as events, or refused with the reason. A command is about the
+//! version that was announced when the operator spoke; a tick may have announced another since.
 
 use crate::formats::announcement::Admission;
 use crate::names::ModelName;
@@ -12,7 +12,8 @@ use crate::version::Version;
 /// An operator's hand in a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Steer {
-    /// Nobody else is admitted until it is resumed; the rollout stays in flight, and its time does not run.
+    /// Nobody else is admitted until it is resumed; the rollout stays in flight, and its time does
+    /// not run.
     Pause,
     /// A rollout that was paused, stopped or aborted, or timed out, goes on.
     Resume,
@@ -144,7 +145,8 @@ impl Wheel<'_> {
         Ok(self.outcome(vec![Event::Retried], said))
     }
 
-    /// Who stays admitted when nobody else must be: those that have it. Where who they are is not known, those that were.
+    /// Who stays admitted when nobody else must be: those that have it. Where who they are is not
+    /// known, those that were.
     fn stays(&self) -> Admission {
         match (&self.announced.admission, self.is_known) {
             (_, true) => self.round.touched(),
@@ -309,7 +311,8 @@ pub fn left(state: &State, request: &Rollback) -> Option<Version> {
     request.spoken_of.clone().or(announced)
 }
 
-/// What becomes of the version that is announced, and of the one that was spoken of, when another is announced.
+/// What becomes of the version that is announced, and of the one that was spoken of, when another
+/// is announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaving {
     /// What the announced one is worth from now on.

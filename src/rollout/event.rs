@@ -1,6 +1,7 @@
-//! Everything that can happen to a model, and what each makes of its state. Total: an event that does not fit changes nothing
-//! but the count of events. Who decides that an event happens: [`reconcile`](crate::rollout::reconcile) what others did,
-//! [`advance`](crate::rollout::advance) how a rollout goes, [`command`](crate::rollout::command) what operators want.
+//! Everything that can happen to a model, and what each makes of its state. Total: an event that
+//! does not fit changes nothing but the count of events. Who decides that an event happens:
+//! [`reconcile`](crate::rollout::reconcile) what others did, [`advance`](crate::rollout::advance)
+//! how a rollout goes, [`command`](crate::rollout::command) what operators want.
 
 use crate::digest::Digest;
 use crate::formats::announcement::{Admission, Offer, ServiceConfs};
@@ -29,9 +30,11 @@ pub struct Announcing {
     pub admission: Admission,
     /// Whether its rollout is in flight from now on.
     pub phase: Phase,
-    /// When its rollout began, in seconds since 1970, if that was before now: a script's began when it wrote `status`.
+    /// When its rollout began, in seconds since 1970, if that was before now: a script's began when
+    /// it wrote `status`.
     pub began_s: Option<i64>,
-    /// What the version that was announced is worth from now on; `None` leaves that to how its rollout ended.
+    /// What the version that was announced is worth from now on; `None` leaves that to how its
+    /// rollout ended.
     pub leaves: Option<Worth>,
     /// Whether it is pinned.
     pub is_pinned: bool,
@@ -57,7 +60,8 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Whether this confirms the version: nobody failed, and at least half of the members, at least one, reported it.
+    /// Whether this confirms the version: nobody failed, and at least half of the members, at least
+    /// one, reported it.
     pub fn confirms(&self) -> bool {
         self.failed.is_empty() && !self.reported.is_empty() && 2 * self.reported.len() >= self.members
     }
@@ -112,7 +116,8 @@ pub enum Event {
     },
     /// A version is announced.
     Announced(Box<Announcing>),
-    /// A person edited service.conf for the version that is announced, or what stands beside the three values.
+    /// A person edited service.conf for the version that is announced, or what stands beside the
+    /// three values.
     Edited(ServiceConfs),
     /// Members may install the version.
     Admitted {
@@ -325,7 +330,8 @@ impl State {
             }
             Event::Unpinned => self.pin = None,
             Event::Deleted(versions) => {
-                // A bad version is known by its content after it is gone, and every spent one by its name.
+                // A bad version is known by its content after it is gone, and every spent one by
+                // its name.
                 let stays =
                     |release: &Release| !versions.contains(&release.version) || release.worth.is_spent();
                 self.ledger.retain(stays);
@@ -360,7 +366,8 @@ impl State {
         }
     }
 
-    /// The announcement says something else from now on: under a number of its own, so that an earlier one is known as such.
+    /// The announcement says something else from now on: under a number of its own, so that an
+    /// earlier one is known as such.
     pub(super) fn announce_anew(&mut self) {
         self.sequence += 1;
         self.settled = false;
@@ -399,19 +406,22 @@ impl State {
         let version = &offer.version;
         self.publish(version, offer.manifest, actor);
         if self.publishing.as_ref().is_some_and(|publishing| publishing.version == *version) {
-            // Somebody announced it before its publication had ended: that must not announce it again.
+            // Somebody announced it before its publication had ended: that must not announce it
+            // again.
             self.publishing = None;
             if let Some(push) = &mut self.push {
                 push.fate = Fate::Became(version.clone());
             }
         }
-        // A member that has failed with it before tries again, and what was reported then says nothing now.
+        // A member that has failed with it before tries again, and what was reported then says
+        // nothing now.
         let attempt = self.announced.as_ref().map_or(0, |announced| announced.attempt.saturating_add(1));
         if let Some(left) = self.announced.take().map(|announced| announced.offer.version)
             && left != *version
         {
             match (announcing.leaves, self.worth(&left)) {
-                // Another one was announced between an operator's look and the command: it was tried by nobody.
+                // Another one was announced between an operator's look and the command: it was
+                // tried by nobody.
                 (Some(worth), Some(_)) => self.set_worth(&left, worth, actor.mark()),
                 (None, Some(Worth::RollingOut)) => {
                     let reason = format!("{version} was announced before its rollout had confirmed it");
@@ -628,7 +638,8 @@ impl Announced {
 }
 
 impl Push {
-    /// Whether the history has a refusal for this reason already. Numbers in it, such as the bytes that are free, do not make another.
+    /// Whether the history has a refusal for this reason already. Numbers in it, such as the bytes
+    /// that are free, do not make another.
     pub fn was_refused(&self, reason: &str) -> bool {
         self.refusals.contains(&without_digits(reason))
     }

@@ -1,4 +1,5 @@
-//! What the tests of this folder are made of: version 1 is `20260101000001`, member 1 is `10.0.0.1`.
+//! What the tests of this folder are made of: version 1 is `20260101000001`, member 1 is
+//! `10.0.0.1`.
 
 use crate::digest::Digest;
 use crate::formats::announcement::{Admission, Bytes, FIRST_INSTANCE, Offer, ServiceConfs};
@@ -133,7 +134,8 @@ pub fn after(state: State, events: &[Event]) -> State {
     state
 }
 
-/// A state in which these versions were rolled out one after the other, and confirmed by members 1 and 2.
+/// A state in which these versions were rolled out one after the other, and confirmed by members 1
+/// and 2.
 pub fn confirmed(numbers: &[u8]) -> State {
     numbers.iter().fold(empty(), |state, number| {
         let done = Event::Ended(ending(Phase::Done, 2, &[1, 2], &[]));

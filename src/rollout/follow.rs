@@ -1,9 +1,11 @@
-//! What a member does about what its monitor says: the announcement, and service.conf, which scripts follow.
+//! What a member does about what its monitor says: the announcement, and service.conf, which
+//! scripts follow.
 //!
-//! The announcement decides. service.conf must fit it: where it does not, or where there is no announcement any more, somebody
-//! else writes on the monitor, and the member waits until a tick has settled that. After [`PATIENCE`] polls nobody announces there
-//! any more; then the member does what the script does, but never takes a version whose announcement did not admit it, never
-//! takes one again that it had before, and stays held if it was.
+//! The announcement decides. service.conf must fit it: where it does not, or where there is no
+//! announcement any more, somebody else writes on the monitor, and the member waits until a tick
+//! has settled that. After [`PATIENCE`] polls nobody announces there any more; then the member does
+//! what the script does, but never takes a version whose announcement did not admit it, never takes
+//! one again that it had before, and stays held if it was.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +14,8 @@ use crate::formats::service_conf;
 use crate::names::Address;
 use crate::version::Version;
 
-/// The number of polls in a row without an announcement that fits, after which a member follows service.conf.
+/// The number of polls in a row without an announcement that fits, after which a member follows
+/// service.conf.
 pub const PATIENCE: u32 = 10;
 
 /// How many versions a member remembers that it had, or was not admitted to.
@@ -55,7 +58,8 @@ pub enum Heard {
 /// What is installed here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Installed<'a> {
-    /// The installed service.conf; `None` where nothing is installed, or what is installed never came up.
+    /// The installed service.conf; `None` where nothing is installed, or what is installed never
+    /// came up.
     pub conf: Option<&'a [u8]>,
     /// Whether it came up.
     pub works: bool,
@@ -90,7 +94,8 @@ pub enum Reason {
     Unreadable,
     /// It has a lower number than one that was seen: the monitor was restored from a backup.
     Behind,
-    /// The monitor is held back by scripts, and by the rules above this version is not for this member.
+    /// The monitor is held back by scripts, and by the rules above this version is not for this
+    /// member.
     NotForThisMember,
 }
 
@@ -153,11 +158,13 @@ impl Memory {
         if self.is_held {
             return Step::Stay;
         }
-        // An edit of the version that it has reaches also a member that would not be admitted to it now.
+        // An edit of the version that it has reaches also a member that would not be admitted to it
+        // now.
         let has_it = installed.works && installed.conf.and_then(version_in).as_ref() == Some(&target.version);
         let offer = match (is_admitted || has_it, &announcement.before) {
             (true, _) => target,
-            // A member that serves something goes on with it; a restart for nothing is one too many.
+            // A member that serves something goes on with it; a restart for nothing is one too
+            // many.
             (false, Some(before)) if !(installed.works && installed.conf.is_some()) => before,
             (false, _) => return Step::Stay,
         };

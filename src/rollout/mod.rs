@@ -1,4 +1,5 @@
-//! What a model goes through, as pure functions: no clock, no file, no tool. docs/state.md has the picture.
+//! What a model goes through, as pure functions: no clock, no file, no tool. docs/state.md has the
+//! picture.
 //!
 //! - [`state`]: the one document, and what a version is worth.
 //! - [`event`]: what can happen, and what each event makes of the state and tells the history.
@@ -7,7 +8,8 @@
 //! - [`command`]: what operators want, as events or refusals.
 //! - [`retention`]: which versions may be deleted.
 //! - [`follow`]: what a member does about an announcement.
-//! - [`policy`], [`batches`], [`verdict`]: how a rollout is meant to go, and what is known of a member.
+//! - [`policy`], [`batches`], [`verdict`]: how a rollout is meant to go, and what is known of a
+//!   member.
 
 pub mod advance;
 pub mod batches;

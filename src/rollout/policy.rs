@@ -9,7 +9,8 @@ use crate::names::{number, shown};
 use crate::rollout::batches::Batches;
 use crate::time::Seconds;
 
-/// A rollout older than this times out (contract section 3, fCheckVersion), unless `timeout_minutes` says otherwise.
+/// A rollout older than this times out (contract section 3, fCheckVersion), unless
+/// `timeout_minutes` says otherwise.
 pub const GIVEN_UP_AFTER: Seconds = Seconds(20 * 60);
 
 /// The longest time that a rollout may be given, in minutes: a week.
@@ -23,8 +24,9 @@ pub struct Policy {
     pub batches: Batches,
     /// How long the next batch waits after one was confirmed.
     pub pause: Seconds,
-    /// The rollout is stopped as soon as this number of members has failed. They are counted over all batches, among the
-    /// members that are admitted; held ones never count. `None` never stops it.
+    /// The rollout is stopped as soon as this number of members has failed. They are counted over
+    /// all batches, among the members that are admitted; held ones never count. `None` never stops
+    /// it.
     pub max_fail: Option<usize>,
     /// When it times out.
     pub deadline: Deadline,
@@ -51,7 +53,8 @@ pub enum OnTimeout {
     Stop,
     /// The late members are skipped: the next batch is admitted, and its time begins anew.
     Continue,
-    /// Where members failed, the version before is announced again, to all, and this one is marked bad.
+    /// Where members failed, the version before is announced again, to all, and this one is marked
+    /// bad.
     Rollback,
 }
 
@@ -74,7 +77,8 @@ impl Policy {
         self.batches.targets(members).len() > 1
     }
 
-    /// Reads a list of that number of members. Fails (exit 2) on a value that is not one, naming file, line and key.
+    /// Reads a list of that number of members. Fails (exit 2) on a value that is not one, naming
+    /// file, line and key.
     pub fn parse(list: &EnvFile, members: usize) -> Result<Policy> {
         let batches = batches(list, members)?;
         let deadline = deadline(list)?;

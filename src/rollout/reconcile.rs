@@ -1,5 +1,5 @@
-//! Others write here, too: scripts, and people with an editor. Before a tick plans, what it finds is compared with the state; each
-//! difference has a name.
+//! Others write here, too: scripts, and people with an editor. Before a tick plans, what it finds
+//! is compared with the state; each difference has a name.
 
 use crate::formats::announcement::{FIRST_INSTANCE, ServiceConfs};
 use crate::formats::service_conf;
@@ -80,9 +80,11 @@ pub enum Situation {
     Edited(ServiceConfs),
     /// service.conf names another version that the ledger has: a person's command.
     ByHand(Version),
-    /// It names one that the ledger does not have: a script published it, and its upgrade is in flight where `status` is there.
+    /// It names one that the ledger does not have: a script published it, and its upgrade is in
+    /// flight where `status` is there.
     ByScript(Version),
-    /// `status` is there, and not by this toolkit; what it is about is not announced yet. The version that it names.
+    /// `status` is there, and not by this toolkit; what it is about is not announced yet. The
+    /// version that it names.
     ScriptAtWork(Option<Version>),
     /// `status` of the rollout in flight is gone, or another upgrade's: a script ended it.
     EndedByScript,
@@ -157,8 +159,8 @@ pub fn ended_by_script(state: &State, fleet: &Fleet) -> Option<Ending> {
     Some(round.by_others())
 }
 
-/// Whether `success` is the push that the state knows. `None` where its content is the same and its place is not: then it is the
-/// same if the upload still holds what was published.
+/// Whether `success` is the push that the state knows. `None` where its content is the same and its
+/// place is not: then it is the same if the upload still holds what was published.
 pub fn is_known(push: &Push, success: &Success) -> Option<bool> {
     match push.content.0 == success.content {
         false => Some(false),

@@ -1,8 +1,9 @@
 //! Which old versions may be deleted (defect 10).
 //!
-//! Bad, stopped and aborted ones go first, and count nothing. Of the others this number stays, confirmed ones before those that are not,
-//! then the latest by sequence. Never deleted is what is announced, what a member reports or last reported, the trusted version
-//! before the announced one, what is pinned, pushed or being published; nothing at all while no version is trusted.
+//! Bad, stopped and aborted ones go first, and count nothing. Of the others this number stays,
+//! confirmed ones before those that are not, then the latest by sequence. Never deleted is what is
+//! announced, what a member reports or last reported, the trusted version before the announced one,
+//! what is pinned, pushed or being published; nothing at all while no version is trusted.
 
 use crate::retention::Keep;
 use crate::rollout::state::{State, Worth};
@@ -81,7 +82,8 @@ mod tests {
         Keep::parse(count.as_bytes()).unwrap()
     }
 
-    /// Which of these versions go, where this number is kept; besides what is announced, members report these.
+    /// Which of these versions go, where this number is kept; besides what is announced, members
+    /// report these.
     fn goes(state: &State, present: &[u8], reported: &[u8], count: &str) -> Verdict {
         let (present, reported) = (numbered(present), numbered(reported));
         let versions = Versions { present: &present, named: &[], reported: &reported, pushed: &[] };

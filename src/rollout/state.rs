@@ -1,8 +1,11 @@
-//! What a model has gone through, as one document: `.rollout/state.json` of `datamining_service/MODEL/`, replaced by one rename for
-//! each [`Event`](crate::rollout::event::Event). docs/state.md draws the states and the events between them.
+//! What a model has gone through, as one document: `.rollout/state.json` of
+//! `datamining_service/MODEL/`, replaced by one rename for each
+//! [`Event`](crate::rollout::event::Event). docs/state.md draws the states and the events between
+//! them.
 //!
-//! `status`, `service.conf`, `success` and the announcement are made from this document. While `settled` is false they may lag
-//! behind it, and the next tick finishes them; once it is true, a difference is somebody else's doing.
+//! `status`, `service.conf`, `success` and the announcement are made from this document. While
+//! `settled` is false they may lag behind it, and the next tick finishes them; once it is true, a
+//! difference is somebody else's doing.
 
 use std::fmt;
 
@@ -17,7 +20,8 @@ use crate::rollout::history::Told;
 use crate::rollout::policy::Policy;
 use crate::version::Version;
 
-/// The form of the document; it grows only when a field changes its meaning. Additions do not raise it.
+/// The form of the document; it grows only when a field changes its meaning. Additions do not raise
+/// it.
 pub const SCHEMA: u32 = 1;
 
 /// The largest state that is read, in bytes.
@@ -31,7 +35,8 @@ pub enum Worth {
     Published,
     /// It was announced, and how that ends is not known yet.
     RollingOut,
-    /// Its rollout ended with nobody failed, and at least half of the members, at least one, had reported it.
+    /// Its rollout ended with nobody failed, and at least half of the members, at least one, had
+    /// reported it.
     Confirmed,
     /// Its rollout was stopped because members failed.
     Stopped,
@@ -41,7 +46,8 @@ pub enum Worth {
     Aborted,
     /// An operator left it, by a pin or by hand.
     Left,
-    /// A person marked it, or rolled back from it; or members failed and the site rolls back by itself.
+    /// A person marked it, or rolled back from it; or members failed and the site rolls back by
+    /// itself.
     Bad,
     /// A person marked it.
     Good,
@@ -198,7 +204,8 @@ pub struct Stall {
 pub struct Announced {
     /// What is announced: the version, its manifest, every service.conf.
     pub offer: Offer,
-    /// The number under which it was announced first: what a member reports of an earlier one says nothing about it.
+    /// The number under which it was announced first: what a member reports of an earlier one says
+    /// nothing about it.
     pub sequence: u64,
     /// The number of the announcement as it is now: each change of it has one of its own.
     pub latest: u64,
@@ -213,7 +220,8 @@ pub struct Announced {
     pub before: Option<Offer>,
     /// Who may install it.
     pub admission: Admission,
-    /// A member that failed tries again when this grows; it grows from one announcement to the next, too.
+    /// A member that failed tries again when this grows; it grows from one announcement to the
+    /// next, too.
     #[serde(default)]
     pub attempt: u32,
     /// Whether an operator resumed it.
@@ -226,8 +234,8 @@ pub struct Announced {
     /// When the rollout began, or an operator resumed it after its end, in seconds since 1970.
     #[serde(default)]
     pub started_s: i64,
-    /// Since when its time runs, in seconds since 1970: it moves on by a pause or a stall, and begins anew when late members are
-    /// skipped.
+    /// Since when its time runs, in seconds since 1970: it moves on by a pause or a stall, and
+    /// begins anew when late members are skipped.
     pub began_s: i64,
     /// When a member reported it last, or a batch was admitted, in seconds since 1970.
     pub progress_s: i64,
@@ -279,8 +287,8 @@ impl Announced {
     }
 }
 
-/// One upload of `success`. A second push with the same content is told from the first by the place and time of the file;
-/// a copy of the tree by the upload's content.
+/// One upload of `success`. A second push with the same content is told from the first by the place
+/// and time of the file; a copy of the tree by the upload's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Push {
     /// What `success` holds.
@@ -333,13 +341,15 @@ pub struct State {
     pub schema: u32,
     /// The model.
     pub model: ModelName,
-    /// When the numbers began, in seconds since 1970; [`Event::Adopted`](crate::rollout::event::Event::Adopted) raises it.
+    /// When the numbers began, in seconds since 1970;
+    /// [`Event::Adopted`](crate::rollout::event::Event::Adopted) raises it.
     pub epoch: i64,
     /// The last number given, to a version or to an announcement.
     pub sequence: u64,
     /// How many events there were.
     pub events: u64,
-    /// Whether `status`, service.conf, `success` and the announcement are known to say what this says.
+    /// Whether `status`, service.conf, `success` and the announcement are known to say what this
+    /// says.
     pub settled: bool,
     /// Every version that this monitor has published, in the order of publication.
     pub ledger: Vec<Release>,
@@ -403,7 +413,8 @@ impl State {
         }
     }
 
-    /// Reads the document of a model. Fails where it is damaged, of another model, or of a later release that changed its meaning.
+    /// Reads the document of a model. Fails where it is damaged, of another model, or of a later
+    /// release that changed its meaning.
     pub fn parse(source: &[u8], model: &ModelName) -> Result<State, Refusal> {
         let refused = |what: String| {
             let instead = format!("put a copy of it back, or make it anew with dispatch --rebuild {model}");

@@ -1,10 +1,10 @@
-//! One run over a model: what a tick does, and what an operator's command does, over whatever a monitor is made of. The real one is
-//! files, a daemon and a clock (`tools/shared/site.rs`); a dry run's changes nothing; the simulator's is in memory, and fails
-//! wherever it likes.
+//! One run over a model: what a tick does, and what an operator's command does, over whatever a
+//! monitor is made of. The real one is files, a daemon and a clock (`tools/shared/site.rs`); a dry
+//! run's changes nothing; the simulator's is in memory, and fails wherever it likes.
 //!
-//! Every change is made in this order: the new state is saved; then `status`, the announcement, service.conf and `success` are
-//! made to say what it says; then the history is written; then the state is saved as settled. Whatever dies in between, the next run
-//! goes on from the saved state.
+//! Every change is made in this order: the new state is saved; then `status`, the announcement,
+//! service.conf and `success` are made to say what it says; then the history is written; then the
+//! state is saved as settled. Whatever dies in between, the next run goes on from the saved state.
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -38,8 +38,8 @@ pub struct Target {
 impl Target {
     /// Validates the three arguments of dispatch.sh.
     ///
-    /// Fails (exit 2) on a name that is not one, and on a prefix path with white space or control characters: written
-    /// into service.conf it could not be found again by the next edit.
+    /// Fails (exit 2) on a name that is not one, and on a prefix path with white space or control
+    /// characters: written into service.conf it could not be found again by the next edit.
     pub fn parse(model: &[u8], prefix: &[u8], so_name: &[u8]) -> Result<Target> {
         let model = ModelName::parse(model)?;
         let so_name = SoName::parse(so_name)?;
@@ -83,8 +83,8 @@ pub enum List {
 pub enum Copied {
     /// It is whole, and lies beside its place.
     Whole,
-    /// `success` was removed before it was copied, and nothing else was: a script's check takes every `success` for the one
-    /// whose upgrade has ended.
+    /// `success` was removed before it was copied, and nothing else was: a script's check takes
+    /// every `success` for the one whose upgrade has ended.
     SuccessIsGone,
 }
 
@@ -100,7 +100,8 @@ pub trait Monitor {
     fn editor(&mut self) -> Option<String> {
         None
     }
-    /// Takes the lock of the model's state. It is held for milliseconds: never while bytes are copied or members asked.
+    /// Takes the lock of the model's state. It is held for milliseconds: never while bytes are
+    /// copied or members asked. Only old versions are deleted under it, which may take longer.
     fn lock(&mut self) -> Result<()>;
     /// Gives it back.
     fn unlock(&mut self);
@@ -124,7 +125,8 @@ pub trait Monitor {
     fn remove_status(&mut self) -> Result<()>;
     /// Removes exactly this upload of `success`; a newer one stays.
     fn remove_success(&mut self, success: &Success) -> Result<()>;
-    /// Puts back a `success` that a script's check has removed, unless another one is there; returns its identity.
+    /// Puts back a `success` that a script's check has removed, unless another one is there;
+    /// returns its identity.
     fn restore_success(&mut self, content: &[u8]) -> Result<Option<String>>;
     /// Tells the history what it was not told yet. A failure is complained of, and returned.
     fn tell(&mut self, lines: &[Told]) -> Result<()>;
@@ -148,7 +150,8 @@ pub trait Monitor {
     fn upload_is_untouched(&mut self, identity: &str) -> Result<bool>;
     /// The bad version whose content the upload has; `None` where it has none's.
     fn bad_content(&mut self, state: &State, version: &Version) -> Result<Option<Version>>;
-    /// Fails where the upload is not fit to be published as this version. `is_begun`: an earlier run began to.
+    /// Fails where the upload is not fit to be published as this version. `is_begun`: an earlier
+    /// run began to.
     fn check_upload(
         &mut self,
         target: &Target,
@@ -156,7 +159,8 @@ pub trait Monitor {
         success: &Success,
         is_begun: bool,
     ) -> Result<()>;
-    /// Copies the upload beside the version's place, checks it, and lets the site's own program look at it.
+    /// Copies the upload beside the version's place, checks it, and lets the site's own program
+    /// look at it.
     fn copy(&mut self, version: &Version, success: &Success, is_begun: bool) -> Result<Copied>;
     /// Renames a whole copy to its place; the digest of its manifest.
     fn place(&mut self, version: &Version) -> Result<Option<Digest>>;
@@ -164,7 +168,8 @@ pub trait Monitor {
     fn discard_copy(&mut self, version: &Version) -> Result<()>;
     /// Tells the site's own program that a rollout failed.
     fn on_failure(&mut self, version: &Version, why: &str);
-    /// The versions that are whole in their place: the first of these, in their order. Fails where none is.
+    /// The versions that are whole in their place: the first of these, in their order. Fails where
+    /// none is.
     fn first_whole(&mut self, target: &Target, versions: &[Version]) -> Result<Version>;
     /// What every report names.
     fn reported(&mut self) -> Result<Vec<Version>>;
@@ -185,7 +190,8 @@ pub struct Manner {
     pub keep: Option<Keep>,
 }
 
-/// One model's tick. What fails in one part does not keep the others from being done; the first failure is returned.
+/// One model's tick. What fails in one part does not keep the others from being done; the first
+/// failure is returned.
 pub fn tick(monitor: &mut dyn Monitor, target: &Target, manner: Manner) -> Result<()> {
     let mut run = Run::begin(monitor, &target.model)?;
     let reconciled = run.reconcile(Some(target)).and_then(|others| {
@@ -201,8 +207,8 @@ pub fn tick(monitor: &mut dyn Monitor, target: &Target, manner: Manner) -> Resul
     updated.and(advanced)
 }
 
-/// An operator's hand in a rollout. Members are asked before the lock is taken; a tick may have announced another version by
-/// then, of which the operator has said nothing.
+/// An operator's hand in a rollout. Members are asked before the lock is taken; a tick may have
+/// announced another version by then, of which the operator has said nothing.
 pub fn steer(monitor: &mut dyn Monitor, model: &ModelName, verb: Steer, reason: &str) -> Result<()> {
     let asked = monitor.load()?;
     let spoken_of = asked.as_ref().and_then(|state| state.announced.as_ref());
@@ -248,8 +254,8 @@ pub fn roll_back(monitor: &mut dyn Monitor, model: &ModelName, request: &Request
     })
 }
 
-/// The version that is announced at this moment. A script, or a person, may have announced it, of which the state knows nothing
-/// yet.
+/// The version that is announced at this moment. A script, or a person, may have announced it, of
+/// which the state knows nothing yet.
 fn spoken_of(monitor: &mut dyn Monitor) -> Result<Option<Version>> {
     let named = monitor.seen()?.named();
     let Some(state) = monitor.load()? else { return Ok(named) };
@@ -323,8 +329,9 @@ pub fn adopt(monitor: &mut dyn Monitor, model: &ModelName, reason: &str) -> Resu
     })
 }
 
-/// Makes a state that is lost or damaged anew: from the versions that are there, from service.conf, and from what members report.
-/// What the versions went through is lost; those that were marked bad are not known to be any more.
+/// Makes a state that is lost or damaged anew: from the versions that are there, from service.conf,
+/// and from what members report. What the versions went through is lost; those that were marked bad
+/// are not known to be any more.
 pub fn rebuild(monitor: &mut dyn Monitor, model: &ModelName) -> Result<()> {
     monitor.lock()?;
     let rebuilt = rebuilt(monitor, model);
@@ -405,7 +412,8 @@ enum Others {
 struct Run<'a> {
     monitor: &'a mut dyn Monitor,
     state: State,
-    /// Whether the lock was given back and could not be taken again: nothing is written from then on.
+    /// Whether the lock was given back and could not be taken again: nothing is written from then
+    /// on.
     has_lost_lock: bool,
 }
 
@@ -489,8 +497,8 @@ impl<'a> Run<'a> {
         self.monitor.save(&self.state)
     }
 
-    /// Makes `success`, `status`, the announcement and service.conf say what the state says. In this order: while `success` is
-    /// there without `status`, a script would publish it again.
+    /// Makes `success`, `status`, the announcement and service.conf say what the state says. In
+    /// this order: while `success` is there without `status`, a script would publish it again.
     fn project(&mut self) -> Result<()> {
         let seen = self.monitor.seen()?;
         let own = self.state.status().cloned();
@@ -532,7 +540,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Writes an announcement that is gone or damaged again. Members that find none follow service.conf in the end.
+    /// Writes an announcement that is gone or damaged again. Members that find none follow
+    /// service.conf in the end.
     fn mend_announcement(&mut self) -> Result<()> {
         match self.state.announced {
             Some(_) => self.monitor.write_announcement(&self.state.announcement()),
@@ -573,8 +582,8 @@ impl<'a> Run<'a> {
         Ok(Target { model: self.state.model.clone(), prefix: announced.prefix.clone(), so_name })
     }
 
-    /// Takes the mark of a publication away that is given up. Before that is saved: afterwards a `status` with a version that the
-    /// ledger does not have is a script's.
+    /// Takes the mark of a publication away that is given up. Before that is saved: afterwards a
+    /// `status` with a version that the ledger does not have is a script's.
     fn unmark(&mut self, version: &Version) -> Result<()> {
         let begun = self.monitor.seen()?.status.and_then(|status| status.version);
         if begun.as_ref() == Some(version) { self.monitor.remove_status() } else { Ok(()) }
@@ -630,8 +639,8 @@ impl<'a> Run<'a> {
         Ok(Others::AtWork)
     }
 
-    /// Whether a script that has begun a publication is alive. The `status` of a dead one stays there for ever, and hides what others
-    /// did: it is removed.
+    /// Whether a script that has begun a publication is alive. The `status` of a dead one stays
+    /// there for ever, and hides what others did: it is removed.
     fn script_is_at_work(&mut self, begun: Option<Version>, seen: &Seen) -> Result<bool> {
         if !self.monitor.script_is_dead(begun.as_ref())? {
             return Ok(true);
@@ -658,7 +667,8 @@ impl<'a> Run<'a> {
         self.commit(&[Event::Announced(Box::new(announcing))], &actor)
     }
 
-    /// Who was admitted is lost with the state: only members that report the version are, unless they are enough to confirm it.
+    /// Who was admitted is lost with the state: only members that report the version are, unless
+    /// they are enough to confirm it.
     fn admit_reporters(&mut self) -> Result<()> {
         let Some(announced) = self.state.announced.clone().filter(|announced| !announced.is_confirmed) else {
             return Ok(());
@@ -843,7 +853,8 @@ impl<'a> Run<'a> {
         }
         let is_begun = begun.is_some() || self.state.half.as_ref() == Some(&version);
         self.monitor.check_upload(target, &version, &success, is_begun)?;
-        // Before anything is copied: a list that cannot be read, a service.conf without the three keys.
+        // Before anything is copied: a list that cannot be read, a service.conf without the three
+        // keys.
         self.announcing(&version, None, target, &seen.confs)?;
         if begun.is_none() {
             let began_s = self.monitor.now_s();
@@ -860,7 +871,8 @@ impl<'a> Run<'a> {
         self.publish(&version, &success, target, is_begun)
     }
 
-    /// What a script that died wrote into service.conf stands where its publication is not done again: it is seen for itself.
+    /// What a script that died wrote into service.conf stands where its publication is not done
+    /// again: it is seen for itself.
     fn leave_half(&mut self, actor: &Actor) -> Result<()> {
         match self.state.half {
             Some(_) => self.commit(&[Event::ScriptDied { version: None }], actor),
@@ -884,7 +896,8 @@ impl<'a> Run<'a> {
             Ok(Copied::Whole) => {}
             Ok(Copied::SuccessIsGone) => return Ok(()),
             Err(error) => {
-                // What cannot be discarded now is before the next copy; why nothing was copied is what counts.
+                // What cannot be discarded now is before the next copy; why nothing was copied is
+                // what counts.
                 let discarded = self.monitor.discard_copy(version);
                 if self.monitor.seen()?.success.is_some() {
                     self.unmark(version)?;
@@ -1030,7 +1043,8 @@ impl<'a> Run<'a> {
             Some(Some(is_known)) => is_known,
             None => false,
             Some(None) => {
-                // The same words at another place: a copy of the tree, or the same version pushed again.
+                // The same words at another place: a copy of the tree, or the same version pushed
+                // again.
                 let fate = self.state.push.as_ref().map(|push| push.fate.clone());
                 let is_same = match fate {
                     // Of one that is over, success is gone: whatever comes is another push.
@@ -1062,10 +1076,11 @@ impl<'a> Run<'a> {
         self.commit(&events, actor)
     }
 
-    /// `success` is gone. A script's check removes it, which takes every `success` for the one whose upgrade has ended: one that
-    /// was not published yet is put back, and published by the next tick. A person who removes it meanwhile cannot be told from
-    /// that; what was pushed must not be lost, so that person gets a line, and removes it again. Where the upload has changed since, a push
-    /// is under way that will bring its own.
+    /// `success` is gone. A script's check removes it, which takes every `success` for the one
+    /// whose upgrade has ended: one that was not published yet is put back, and published by the
+    /// next tick. A person who removes it meanwhile cannot be told from that; what was pushed must
+    /// not be lost, so that person gets a line, and removes it again. Where the upload has changed
+    /// since, a push is under way that will bring its own.
     fn without_success(&mut self, actor: &Actor) -> Result<()> {
         let Some(push) = self.state.push.clone() else { return Ok(()) };
         let Some(publishing) = self.state.publishing.clone() else {
@@ -1127,7 +1142,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A version that is bad is not published again, under whatever name it is pushed; one that is spent not under its own.
+    /// A version that is bad is not published again, under whatever name it is pushed; one that is
+    /// spent not under its own.
     fn check_worth(&mut self, version: &Version, target: &Target, manner: Manner) -> Result<()> {
         if manner.is_forced {
             return Ok(());
@@ -1330,7 +1346,8 @@ impl<'a> Run<'a> {
         self.commit(&[Event::ListRead { policy: policy.clone(), members }], &actor)
     }
 
-    /// Who is held, by this monitor's clock. Where that cannot be read, the last that could be read stands.
+    /// Who is held, by this monitor's clock. Where that cannot be read, the last that could be read
+    /// stands.
     fn refresh_held(&mut self) -> Result<()> {
         let held = match self.monitor.list() {
             List::Known { held, .. } | List::Absent { held } => held,

@@ -3,16 +3,18 @@
 //! Where the facts disagree:
 //! 1. A hold, or a denial in rsyncd.conf, comes first: whatever the member serves, nobody waits for it.
 //! 2. What the service itself answers decides what is served. It is asked only where the list says so (`probe=rpc`, `command`).
-//! 3. Otherwise its report, and the state that its poller reported, whichever arrived later; the state, where they arrived
-//!    together. So a legacy poller that reports after a new one is believed, and a failure that follows a report is seen.
+//! 3. Otherwise its report, and the state that its poller reported, whichever arrived later; the
+//!    state, where they arrived together. So a legacy poller that reports after a new one is
+//!    believed, and a failure that follows a report is seen.
 //! 4. A state that is about another version than the announced says nothing.
-//! 5. A service that does not answer is unreachable, unless its poller reported that this very version took it down, or
-//!    that it is restarting it (believed for `RESTARTS_WITHIN`). Unreachable comes before waiting: a member that is dead
-//!    now will not come.
+//! 5. A service that does not answer is unreachable, unless its poller reported that this very
+//!    version took it down, or that it is restarting it (believed for `RESTARTS_WITHIN`).
+//!    Unreachable comes before waiting: a member that is dead now will not come.
 //!
-//! A legacy poller reports no state. Asked by its report alone, its member is current, waiting or not polled yet; where the
-//! service answers, also unreachable, or restarted with the old version (it reports the new one and serves another). That it
-//! could not install a version cannot be seen from the monitor.
+//! A legacy poller reports no state. Asked by its report alone, its member is current, waiting or
+//! not polled yet; where the service answers, also unreachable, or restarted with the old version
+//! (it reports the new one and serves another). That it could not install a version cannot be seen
+//! from the monitor.
 
 use chrono::{DateTime, FixedOffset};
 
@@ -139,7 +141,8 @@ pub struct MemberFacts {
 }
 
 impl MemberFacts {
-    /// Which version it has, as far as is known: its service's answer, where that is asked, otherwise its report.
+    /// Which version it has, as far as is known: its service's answer, where that is asked,
+    /// otherwise its report.
     pub fn answer(&self) -> Option<&[u8]> {
         match &self.live {
             Live::NotAsked => self.report.as_ref().map(|(version, _)| version.as_slice()),
@@ -157,7 +160,8 @@ impl MemberFacts {
         Some(format!("{}{separator}{message}", verdict.words()))
     }
 
-    /// What the poller reported about a version, unless a report arrived later: one of another version, or a legacy poller's.
+    /// What the poller reported about a version, unless a report arrived later: one of another
+    /// version, or a legacy poller's.
     fn told_about(&self, version: &Version) -> Option<(Word, Seconds)> {
         let (state, age) = self.told.as_ref().filter(|(state, _)| state.version == *version)?;
         let is_latest = self.report.as_ref().is_none_or(|(_, report)| age <= report);

@@ -24,7 +24,8 @@ const LIMIT: u64 = 4 << 20;
 /// An event (docs/fleet.md, "History").
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Which one it is, so that a run that died is not repeated; empty of those that nobody repeats.
+    /// Which one it is, so that a run that died is not repeated; empty of those that nobody
+    /// repeats.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// When, in local time with its offset.
@@ -79,8 +80,8 @@ pub fn tell(event: Event, monitor: &Monitor, model: &ModelName) -> Result<()> {
     append(&[event], &read(monitor, model)?, monitor, model)
 }
 
-/// Adds the lines that are missing, in one write: a run that died may have written them, and not noted that. Only for a run that holds the
-/// lock of the model's state.
+/// Adds the lines that are missing, in one write: a run that died may have written them, and not
+/// noted that. Only for a run that holds the lock of the model's state.
 pub fn tell_once(lines: &[Told], monitor: &Monitor, model: &ModelName) -> Result<()> {
     if lines.is_empty() || !files::is_directory(&monitor.logs()) {
         return Ok(());

@@ -1,5 +1,6 @@
-//! One module per binary. A tool never imports another tool. What several of them do in the same way is here, in [`edit`],
-//! [`control`], [`history`], [`hooks`], [`lift`], [`member_list`] and [`rsyncd_files`]; what they do to a model's files, in [`shared`].
+//! One module per binary. A tool never imports another tool. What several of them do in the same
+//! way is here, in [`edit`], [`control`], [`history`], [`hooks`], [`lift`], [`member_list`] and
+//! [`rsyncd_files`]; what they do to a model's files, in [`shared`].
 
 use std::ffi::OsString;
 use std::path::PathBuf;

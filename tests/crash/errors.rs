@@ -57,7 +57,8 @@ fn must_not_be_ignored(call: &Call, error: &str) -> bool {
         "fchmod",
         "fchown",
     ];
-    // The note of who holds a lock is for people. What a poller tells beside its report may be lost.
+    // The note of who holds a lock is for people. What a poller tells beside its report may be
+    // lost.
     let notes = [".lock", "/.rollout/lock", "/scripts/dispatch/lock/", "/.state-"];
     let may_be_lost = notes.iter().any(|name| call.concerns(name));
     writes.contains(&call.name.as_str()) && error != "EINTR" && !may_be_lost

@@ -303,7 +303,8 @@ impl World<'_> {
         self.service_conf("config_1", announced(SERVICE_CONF, version));
     }
 
-    /// The upload, published as this version, and announced by service.conf: what a script leaves that has done its part.
+    /// The upload, published as this version, and announced by service.conf: what a script leaves
+    /// that has done its part.
     pub fn upload_is_published(&self, version: &str) {
         self.service_conf("config_1", announced(SERVICE_CONF, version));
         let (upload, place) = (self.upload(""), self.service(&format!("plugin/{version}")));

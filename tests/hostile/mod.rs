@@ -273,8 +273,9 @@ fn snapshot(root: &Path) -> BTreeMap<PathBuf, String> {
     paths
 }
 
-/// What changed, but for locks, what a monitor remembers of a push that it refuses, what waits beside its place until it is complete, and what a poller tells of its failure, or the
-/// history of a refusal.
+/// What changed, but for locks, what a monitor remembers of a push that it refuses, what waits
+/// beside its place until it is complete, and what a poller tells of its failure, or the history of
+/// a refusal.
 fn changes(before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>) -> Vec<String> {
     let is_ours = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -40,7 +40,8 @@ const HARMLESS: &[&str] = &[
     "trap '' PIPE HUP INT TERM;",
 ];
 
-/// A small stack. A frame of a program that is not optimized has room for every temporary of its function.
+/// A small stack. A frame of a program that is not optimized has room for every temporary of its
+/// function.
 const SMALL_STACK: &str = if cfg!(debug_assertions) { "ulimit -s 512;" } else { "ulimit -s 256;" };
 
 /// By so many KiB a program that is not optimized is larger; what it maps counts as memory.

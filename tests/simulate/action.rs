@@ -513,7 +513,8 @@ fn command(world: &mut World, action: &Action, cause: Cause, run: &dyn Fn(&mut d
     }
 }
 
-/// The next run goes on from what was saved, and takes note of what others did; it has nothing to do itself.
+/// The next run goes on from what was saved, and takes note of what others did; it has nothing to
+/// do itself.
 fn settle(world: &mut World, cause: Cause) {
     let mut monitor = SimMonitor::new(world, cause, Faults::default());
     let keeps_all = Keep::parse(b"999999").expect("a number");

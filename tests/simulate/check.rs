@@ -38,7 +38,8 @@ impl Snapshot {
     }
 }
 
-/// Whether a second admission has anybody whom the first has not, and who has not reported the version.
+/// Whether a second admission has anybody whom the first has not, and who has not reported the
+/// version.
 fn is_wider(world: &World, version: &Version, before: &Admission, after: &Admission) -> bool {
     match (before, after) {
         (Admission::Everybody, _) => false,

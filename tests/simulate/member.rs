@@ -27,8 +27,8 @@ pub struct Host {
     /// A poll died between the installation and the restart.
     pub is_unfinished: bool,
     pub previous: Option<Vec<u8>>,
-    /// The service.conf that failed, and at which attempt of which epoch: after a restored backup that was adopted, attempts are
-    /// numbered once more.
+    /// The service.conf that failed, and at which attempt of which epoch: after a restored backup
+    /// that was adopted, attempts are numbered once more.
     pub failed: Option<(Vec<u8>, u32, i64)>,
     pub memory: Memory,
     pub present: BTreeMap<Version, u32>,
@@ -298,7 +298,8 @@ impl Poll<'_> {
         self.report(Word::RolledBack, &version, attempt);
     }
 
-    /// What came of it is written down before it is reported: an idle poll says it, if this one dies.
+    /// What came of it is written down before it is reported: an idle poll says it, if this one
+    /// dies.
     fn note(&mut self, word: Word, version: &Version, attempt: u32) {
         let host = self.host();
         host.state = Some(MemberState::new(word, version.clone(), 0, "").of(host.memory.seen, attempt));

@@ -1,7 +1,9 @@
-//! Monitor and members in one process, over the pure code: what can happen is drawn at random, and after every step the
-//! invariants are checked. One number decides a run; `SEED=n` replays it. docs/reliability.md says what it found.
+//! Monitor and members in one process, over the pure code: what can happen is drawn at random, and
+//! after every step the invariants are checked. One number decides a run; `SEED=n` replays it.
+//! docs/reliability.md says what it found.
 //!
-//! - (I1) A version that is bad, stopped, timed out, aborted or left is never announced or admitted wider by itself.
+//! - (I1) A version that is bad, stopped, timed out, aborted or left is never announced or admitted
+//!   wider by itself.
 //! - (I2) Every push is published, superseded, refused with a reason, or blocked by a pin.
 //! - (I3) When faults end, the fleet converges, or the state names the command that is needed.
 //! - (I4) Never more members are down with a version than are admitted to it.

@@ -56,7 +56,8 @@ impl<'a> SimMonitor<'a> {
         }
     }
 
-    /// Others act, and the call fails, or the process dies before it. Returns whether it dies after it.
+    /// Others act, and the call fails, or the process dies before it. Returns whether it dies after
+    /// it.
     fn enter(&mut self) -> Result<bool> {
         let dead = || Err(Error::failed("this process is dead"));
         if self.is_dead {

@@ -1,4 +1,5 @@
-//! Everything there is: the monitor's files, the members, the clock, and what is known of the truth.
+//! Everything there is: the monitor's files, the members, the clock, and what is known of the
+//! truth.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! Holds members of a model, and ends that: a member that may have a legacy poller, which knows nothing of it, is denied, too.
+//! Holds members of a model, and ends that: a member that may have a legacy poller, which knows
+//! nothing of it, is denied, too.
 
 use std::path::Path;
 

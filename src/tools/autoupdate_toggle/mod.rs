@@ -1,14 +1,17 @@
 //! `autoupdate-toggle disable|enable|status`: turns automatic updates off and on (contract section 3).
 //!
-//! `--method rsyncd`, on the monitor: reads and writes the `hosts deny` of one module in /etc/rsyncd.conf, or in the file which
-//! that includes and where the module stands, under the locks of both. The daemon reads them for every connection, so nothing
-//! is restarted. `--method hold`, there: edits `datamining_service/MODEL/.rollout/held` under a lock in
-//! `scripts/dispatch/lock`, and announces at once who is held, which pollers go by; the model's history tells it. Members that
-//! never left a `version/.state-ADDRESS` may have a legacy poller, and are denied in /etc/rsyncd.conf, too; the member list says
-//! who is a member, and in which group. `--method crontab`, on a member: pauses and resumes the poller's one job in root's crontab, or another one.
-//! `status` writes nothing. With `--until` or `--for` the end is written into the file, too: a tick of `dispatch` carries it
-//! out, and on a member cron itself. After an edit the daemon is asked, as each of the members whose address is this host's
-//! own, and an answer that is not the file's is a failure. With `--dry-run` the edit is shown, and nobody is asked.
+//! `--method rsyncd`, on the monitor: reads and writes the `hosts deny` of one module in
+//! /etc/rsyncd.conf, or in the file which that includes and where the module stands, under the
+//! locks of both. The daemon reads them for every connection, so nothing is restarted.
+//! `--method hold`, there: edits `datamining_service/MODEL/.rollout/held` under a lock in
+//! `scripts/dispatch/lock`, and announces at once who is held, which pollers go by; the model's
+//! history tells it. Members that never left a `version/.state-ADDRESS` may have a legacy poller,
+//! and are denied in /etc/rsyncd.conf, too; the member list says who is a member, and in which
+//! group. `--method crontab`, on a member: pauses and resumes the poller's one job in root's
+//! crontab, or another one. `status` writes nothing. With `--until` or `--for` the end is written
+//! into the file, too: a tick of `dispatch` carries it out, and on a member cron itself. After an
+//! edit the daemon is asked, as each of the members whose address is this host's own, and an answer
+//! that is not the file's is a failure. With `--dry-run` the edit is shown, and nobody is asked.
 //!
 //! `autoupdate-toggle daemon status|start|stop|restart`: the rsync daemon of a configuration. Reads its pid file and /proc,
 //! speaks to its port, signals no process that is not known to be that daemon, and removes a stale pid file.

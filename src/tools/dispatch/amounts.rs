@@ -88,8 +88,8 @@ pub fn left_out(model: &ModelName, member: &Address, hindrance: &Hindrance) -> S
     format!("{model}: left out: {member}: {held}{}", held_by(hindrance).words())
 }
 
-/// What is said of a `success` that a run had taken out of the way when it died. What the tick makes of it is not shown: the
-/// upload is not there yet as the tick finds it.
+/// What is said of a `success` that a run had taken out of the way when it died. What the tick
+/// makes of it is not shown: the upload is not there yet as the tick finds it.
 pub fn put_back(model: &ModelName, aside: &Path) -> String {
     let aside = aside.display();
     format!(

@@ -38,7 +38,8 @@ pub struct Cli {
     /// Do every stanza of the registry in one process [default: MONITOR_ROOT/scripts/dispatch/bin/dispatchserver.sh]
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with = "model")]
     all: Option<Option<PathBuf>>,
-    /// Announce the confirmed version before the announced one again, at once and to all, and mark the one that is left bad
+    /// Announce the confirmed version before the announced one again, at once and to all, and mark
+    /// the one that is left bad
     #[arg(long)]
     rollback: bool,
     /// With --rollback: go to this version
@@ -59,7 +60,8 @@ pub struct Cli {
     /// Why, for those who meet it later: one line
     #[arg(long, value_name = "TEXT")]
     why: Option<OsString>,
-    /// Publish a version that is bad, or was stopped or aborted; go to or pin one that was never confirmed
+    /// Publish a version that is bad, or was stopped or aborted; go to or pin one that was never
+    /// confirmed
     #[arg(long)]
     force: bool,
     /// Delete old versions when an upgrade has ended, but for N besides those that are announced, were before, or are reported

@@ -1,5 +1,6 @@
-//! `dispatch ... --dry-run`: a tick on a model on which nothing is changed. Takes no lock, not even for an instant, writes no file,
-//! runs no hook. An upload that has a manifest is read, as a tick reads it.
+//! `dispatch ... --dry-run`: a tick on a model on which nothing is changed. Takes no lock, not even
+//! for an instant, writes no file, runs no hook. An upload that has a manifest is read, as a tick
+//! reads it.
 
 use std::path::{Path, PathBuf};
 
@@ -137,7 +138,8 @@ fn waits_for_rollout(places: &Places) -> Result<Option<String>> {
     Ok(pushed.map(|pushed| format!("{model}: {pushed} waits until the upgrade to {version} has ended")))
 }
 
-/// What is said where a tick does nothing: of a push that waits, of a rollout that goes on, or that there is nothing to do.
+/// What is said where a tick does nothing: of a push that waits, of a rollout that goes on, or that
+/// there is nothing to do.
 fn goes_on(places: &Places) -> Result<String> {
     let model = places.model;
     let state = places.state()?;

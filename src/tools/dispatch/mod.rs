@@ -1,11 +1,12 @@
 //! `dispatch`: replaces dispatch.sh and, with `--all`, dispatchserver.sh (contract section 3).
 //!
-//! Reads `datamining_plugin/MODEL/` (the upload), `datamining_service/MODEL/` and the member list; writes
-//! `plugin/VERSION/`, `config_*/service.conf`, `status` and, below `.rollout/`, its state and what it announces; removes `success` and
-//! `status` when a rollout has ended, and old versions where that is asked for. Takes denials whose end has come
-//! (`autoupdate-toggle disable --until`) out of rsyncd.conf. `--status`, `--explain` and `--dry-run` only read. What happens to a model
-//! is decided in [`rollout`](crate::rollout). Exit codes: 0 done or nothing to do, 1 failed, 2 wrong usage or bad input file, 75 another
-//! tick is at work on it.
+//! Reads `datamining_plugin/MODEL/` (the upload), `datamining_service/MODEL/` and the member list;
+//! writes `plugin/VERSION/`, `config_*/service.conf`, `status` and, below `.rollout/`, its state
+//! and what it announces; removes `success` and `status` when a rollout has ended, and old versions
+//! where that is asked for. Takes denials whose end has come (`autoupdate-toggle disable --until`)
+//! out of rsyncd.conf. `--status`, `--explain` and `--dry-run` only read. What happens to a model
+//! is decided in [`rollout`](crate::rollout). Exit codes: 0 done or nothing to do, 1 failed, 2
+//! wrong usage or bad input file, 75 another tick is at work on it.
 
 use crate::error::{Error, Result};
 use crate::layout::Monitor;
@@ -116,7 +117,8 @@ fn tick(models: &Models, target: &Target, manner: Manner, say: Say) -> Result<()
     ticked.and(deleted)
 }
 
-/// Finishes the removal of a `success` over which a run died. A state that cannot be read leaves it where it is.
+/// Finishes the removal of a `success` over which a run died. A state that cannot be read leaves it
+/// where it is.
 fn settle_removal(places: &Places) -> Result<()> {
     if files::facts(&places.upload.success_being_removed())?.is_none() {
         return Ok(());

@@ -32,7 +32,8 @@ impl<'a> Models<'a> {
         Ok(Models { monitor, uploads: open(monitor.uploads())?, services: open(monitor.services())? })
     }
 
-    /// Whether a model has nothing to be done. Fails where it is not registered, or what is known of it cannot be read.
+    /// Whether a model has nothing to be done. Fails where it is not registered, or what is known
+    /// of it cannot be read.
     pub fn is_at_rest(&self, model: &ModelName) -> Result<bool> {
         if self.has_work(model)? {
             return Ok(false);
@@ -48,8 +49,8 @@ impl<'a> Models<'a> {
         }
     }
 
-    /// Whether there is anything to do by what is there: an upload that is announced, an upgrade in flight, members that are held, or
-    /// a deletion to be finished.
+    /// Whether there is anything to do by what is there: an upload that is announced, an upgrade in
+    /// flight, members that are held, or a deletion to be finished.
     fn has_work(&self, model: &ModelName) -> Result<bool> {
         // One for all looks: a thousand models at rest are five thousand.
         let mut path = String::with_capacity(256);

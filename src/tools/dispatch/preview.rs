@@ -1,5 +1,5 @@
-//! A model on which nothing is changed: what a run would do is shown, and what it would find afterwards is remembered, so that a
-//! dry run decides as the tick decides.
+//! A model on which nothing is changed: what a run would do is shown, and what it would find
+//! afterwards is remembered, so that a dry run decides as the tick decides.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -82,7 +82,8 @@ impl<'a> Preview<'a> {
         }
     }
 
-    /// What carrying a publication out would find: an upload, or a version in its place, that is not what was pushed.
+    /// What carrying a publication out would find: an upload, or a version in its place, that is
+    /// not what was pushed.
     fn check_content(&self, version: &Version, checked: &Checked) -> Result<()> {
         let expected = checked.expected.as_deref();
         if expected.is_none() {

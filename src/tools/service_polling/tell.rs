@@ -12,9 +12,9 @@ use crate::tools::service_polling::session::Session;
 use crate::tools::service_polling::state::Reported;
 use crate::version::Version;
 
-/// Reports how far this member is with a version, unless that was reported before; returns whether it was
-/// news. Nothing depends on it: a monitor that does not take it is worth a debug line, and no more
-/// time than [`Limits::BRIEF`].
+/// Reports how far this member is with a version, unless that was reported before; returns whether
+/// it was news. Nothing depends on it: a monitor that does not take it is worth a debug line, and
+/// no more time than [`Limits::BRIEF`].
 pub fn tell(word: Word, version: &Version, message: &str, poll: &mut Session) -> bool {
     let Some(state) = note(word, version, message, poll) else { return false };
     deliver(&state, poll);

@@ -9,8 +9,8 @@ use crate::rollout::state::State;
 use crate::tools::shared::places::Places;
 use crate::version::Version;
 
-/// The bad version that holds the same `lib/` and `data/` as the upload. Files are read only where names, sizes and modes agree, and
-/// the upload's own manifest does not tell.
+/// The bad version that holds the same `lib/` and `data/` as the upload. Files are read only where
+/// names, sizes and modes agree, and the upload's own manifest does not tell.
 pub fn same_content(
     places: &Places,
     state: &State,

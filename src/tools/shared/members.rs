@@ -45,8 +45,9 @@ impl<'a> Rollout<'a> {
         }
     }
 
-    /// Whether a state says something about this announcement: one of an earlier announcement of the same version, or of an
-    /// attempt before an operator asked for another, does not. A member that follows service.conf knows neither.
+    /// Whether a state says something about this announcement: one of an earlier announcement of
+    /// the same version, or of an attempt before an operator asked for another, does not. A member
+    /// that follows service.conf knows neither.
     fn concerns(&self, state: &MemberState) -> bool {
         let is_of_this = |seen: Numbers| seen >= self.numbers && state.attempt >= self.attempt;
         state.version != *self.version || state.seen.is_none_or(is_of_this)
@@ -117,7 +118,8 @@ fn serves(answer: &[u8]) -> String {
     format!("serves {}", text.chars().take(SHOWN).collect::<String>())
 }
 
-/// An answer or a report without the ends of its line. legacy: dispatch.sh, fCheckVersion: as `$(cat ...)` reads it
+/// An answer or a report without the ends of its line. legacy: dispatch.sh, fCheckVersion: as
+/// `$(cat ...)` reads it
 fn text_of(answer: &[u8]) -> &[u8] {
     let end = answer.iter().rposition(|b| *b != b'\n').map_or(0, |last| last + 1);
     &answer[..end]

@@ -1,4 +1,5 @@
-//! What several tools do alike with a model on the monitor: the files of the site, behind the trait that the rollout works on.
+//! What several tools do alike with a model on the monitor: the files of the site, behind the trait
+//! that the rollout works on.
 
 pub mod ask;
 pub mod bad;

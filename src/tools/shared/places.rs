@@ -1,4 +1,5 @@
-//! A model's files on the monitor: where they are, what is in them, and whether an upload is fit to be published.
+//! A model's files on the monitor: where they are, what is in them, and whether an upload is fit to
+//! be published.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -63,8 +64,9 @@ impl<'a> Places<'a> {
         Ok(places)
     }
 
-    /// Fails where a link leads out of the model's directories, or these out of those of all models: an unprivileged daemon
-    /// writes to them, and what it may not read or write itself must not be reached through it.
+    /// Fails where a link leads out of the model's directories, or these out of those of all
+    /// models: an unprivileged daemon writes to them, and what it may not read or write itself must
+    /// not be reached through it.
     pub fn check_within(&self) -> Result<()> {
         files::check_within(&self.monitor.uploads(), &self.upload.dir)?;
         files::check_within(&self.monitor.services(), &self.service.dir)?;
@@ -77,7 +79,8 @@ impl<'a> Places<'a> {
         own.iter().try_for_each(|dir| files::check_within(&self.service.dir, dir))
     }
 
-    /// The saved state. Fails where it is damaged, or gone although there is an announcement that was made from it.
+    /// The saved state. Fails where it is damaged, or gone although there is an announcement that
+    /// was made from it.
     pub fn state(&self) -> Result<Option<State>> {
         let path = self.service.state();
         match files::read_without_following(&path, state::LIMIT)? {
@@ -138,7 +141,8 @@ impl<'a> Places<'a> {
 
     /// What is there.
     pub fn seen(&self) -> Result<Seen> {
-        // `status` first: of a script that ends its upgrade in between, `success` without `status` would look like another push.
+        // `status` first: of a script that ends its upgrade in between, `success` without `status`
+        // would look like another push.
         let status = self.status()?.map(|(status, _)| status);
         Ok(Seen { status, success: self.success()?, confs: self.confs()? })
     }
@@ -177,7 +181,8 @@ impl<'a> Places<'a> {
         Ok(source.map(|bytes| Digest::of(&bytes)))
     }
 
-    /// What the versions may still take. Their directory may be a disk of its own; before the first version it may be missing.
+    /// What the versions may still take. Their directory may be a disk of its own; before the first
+    /// version it may be missing.
     fn free_bytes(&self) -> Result<u64> {
         let versions = self.service.versions();
         let is_there = files::facts(&versions)?.is_some();
@@ -194,7 +199,8 @@ impl<'a> Places<'a> {
         })
     }
 
-    /// Fails where the upload is not fit to be published as this version; otherwise what it holds, and what it must be.
+    /// Fails where the upload is not fit to be published as this version; otherwise what it holds,
+    /// and what it must be.
     pub fn check_upload(
         &self,
         target: &Target,
@@ -242,10 +248,12 @@ impl<'a> Places<'a> {
         Ok(Checked { uploaded, expected, published, free_bytes: free })
     }
 
-    /// What the upload must be: the manifest of the push that announced it. A manifest of an earlier version is left over, since a
-    /// script pushed after it; a `success` without a version is a script's, too.
+    /// What the upload must be: the manifest of the push that announced it. A manifest of an
+    /// earlier version is left over, since a script pushed after it; a `success` without a version
+    /// is a script's, too.
     ///
-    /// Fails when the manifest is that of a later push: it has begun to replace the files and has not announced them.
+    /// Fails when the manifest is that of a later push: it has begun to replace the files and has
+    /// not announced them.
     fn expected(&self, version: &Version, success: &Success) -> Result<Option<Rc<Manifest>>> {
         if success.announces.is_none() {
             return Ok(None);
@@ -327,12 +335,14 @@ pub struct Checked {
     pub free_bytes: u64,
 }
 
-/// A path that another push than that of this `success` has written: it is newer, or `success` is another one by now.
+/// A path that another push than that of this `success` has written: it is newer, or `success` is
+/// another one by now.
 fn of_another_push<'a>(uploaded: &'a Survey, success: &str) -> Option<&'a [u8]> {
     let name = SUCCESS.as_bytes();
     let word_of = |identity: Identity| success::word(identity);
     match uploaded.get(name).filter(|entry| word_of(entry.identity) == success) {
-        // Its arrival is the change of its inode: rsync may have given it the modification time that it has at its source.
+        // Its arrival is the change of its inode: rsync may have given it the modification time
+        // that it has at its source.
         Some(entry) => trees::first_written_after(uploaded, entry.changed_ns),
         None => Some(name),
     }

@@ -125,8 +125,9 @@ pub fn discard_published(version: &Version, site: &Places) -> Result<()> {
     files::remove_tree(&layout::discarded(&dir, version))
 }
 
-/// Deletes versions that were taken out of sight, also for a run that died there. Nobody can fetch such a version any more, so
-/// its manifest goes first; one that is there again under the same name keeps its own.
+/// Deletes versions that were taken out of sight, also for a run that died there. Nobody can fetch
+/// such a version any more, so its manifest goes first; one that is there again under the same name
+/// keeps its own.
 pub fn finish_deletions(versions: &[Version], places: &Places) -> Result<()> {
     versions.iter().try_for_each(|version| forget_manifest(version, places))?;
     versions::delete_discarded(&places.service.versions())

@@ -1,4 +1,5 @@
-//! Whether members can fetch what this monitor announces: it asks its own rsync daemon, as a member would.
+//! Whether members can fetch what this monitor announces: it asks its own rsync daemon, as a member
+//! would.
 
 use std::path::Path;
 
@@ -9,10 +10,12 @@ use crate::machine::rsync::{self, Daemon, Limits, Remote, Transfer};
 use crate::names::ModelName;
 use crate::rollout::state::Sight;
 
-/// Asks for service.conf and for a file beside the announcement, in one connection. Neither is transferred: it is only seen that
-/// the daemon has them. `dir` is a directory of this run's own, which is removed again.
+/// Asks for service.conf and for a file beside the announcement, in one connection. Neither is
+/// transferred: it is only seen that the daemon has them. `dir` is a directory of this run's own,
+/// which is removed again.
 ///
-/// Fails where the daemon has the one and hides the other: then a rollout in batches would go to nobody, and holds not be seen.
+/// Fails where the daemon has the one and hides the other: then a rollout in batches would go to
+/// nobody, and holds not be seen.
 pub fn sight(daemon: &Daemon, model: &ModelName, dir: &Path) -> Result<Sight> {
     let fetch = Transfer::FetchTogether {
         from: Remote { module: SERVICE_MODULE, path: format!("{model}/") },

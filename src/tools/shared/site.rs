@@ -34,7 +34,8 @@ use crate::tools::shared::{bad, sight, success};
 use crate::tools::{history, rsyncd_files};
 use crate::version::Version;
 
-/// A script that began an upgrade and wrote nothing for this long is dead: two ticks. A script at work writes all the time.
+/// A script that began an upgrade and wrote nothing for this long is dead: two ticks. A script at
+/// work writes all the time.
 const SCRIPT_IS_DEAD_AFTER: Seconds = Seconds(120);
 
 /// How long a run waits for the lock of the state, which is held for milliseconds.
@@ -86,8 +87,8 @@ impl<'a> Site<'a> {
         hooks::run(&monitor.hooks(model), hook, &ToldToHook { model, version, directory, error })
     }
 
-    /// This monitor's own daemon, as a member of this host would reach it: on the port that the member list names, or the env.sh
-    /// that pushes come with, or rsyncd.conf.
+    /// This monitor's own daemon, as a member of this host would reach it: on the port that the
+    /// member list names, or the env.sh that pushes come with, or rsyncd.conf.
     fn daemon(&self) -> Daemon {
         let conf = rsyncd_files::read(&environment::rsyncd_conf()).ok();
         let of_conf = |name: &str| conf.as_ref()?.at_start(name).ok()?.map(|(value, _)| value);
